@@ -1,0 +1,186 @@
+"""Every way a call can be refused, as the domain knows it. No transport here.
+
+Handlers and use cases raise these; `rpc/status.py` turns them into a gRPC
+status and is the only place that does. The texts are fixed: nothing that a
+driver, WeChat or a caller wrote ever gets into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from wxauth.v1.error_reason_pb2 import ErrorReason
+
+
+class AuthError(Exception):
+    """A refusal with a reason of the contract.
+
+    `metadata` goes to the caller with the reason. `retry_after_s` says after
+    how many seconds the same call may succeed, and is None where waiting does
+    not help.
+    """
+
+    reason: ClassVar[ErrorReason.ValueType]
+    message: ClassVar[str]
+    metadata: Mapping[str, str] = {}  # noqa: RUF012 - an empty default nobody mutates
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+# --- The request ------------------------------------------------------------
+
+
+class RequestInvalid(AuthError):
+    """The request cannot succeed as it is. `violations` are (field, what is wrong)."""
+
+    reason = ErrorReason.ERROR_REASON_REQUEST_INVALID
+    message = "The request is not valid."
+
+    def __init__(self, *violations: tuple[str, str]) -> None:
+        super().__init__()
+        self.violations: Sequence[tuple[str, str]] = violations
+
+    def __str__(self) -> str:
+        described = "; ".join(f"{field}: {problem}" for field, problem in self.violations)
+        return described or self.message
+
+
+class DeadlineTooShort(AuthError):
+    reason = ErrorReason.ERROR_REASON_DEADLINE_TOO_SHORT
+    message = "The deadline leaves no time to begin; nothing was done."
+
+
+class Internal(AuthError):
+    """A fault of ours. `error_id` finds its explanation in the log."""
+
+    reason = ErrorReason.ERROR_REASON_INTERNAL
+    message = "Internal error. The operator finds the cause in the log by its error_id."
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__()
+        self.metadata = {"error_id": error_id}
+
+
+# --- Step 3: the code -------------------------------------------------------
+
+
+class CodeInvalid(AuthError):
+    reason = ErrorReason.ERROR_REASON_CODE_INVALID
+    message = "WeChat does not accept this code. Call wx.login again."
+
+
+class CodeUsed(AuthError):
+    reason = ErrorReason.ERROR_REASON_CODE_USED
+    message = "This code was used before. Call wx.login again."
+
+
+class WeChatUserBlocked(AuthError):
+    reason = ErrorReason.ERROR_REASON_WECHAT_USER_BLOCKED
+    message = "WeChat blocks this user."
+
+
+class WeChatRateLimited(AuthError):
+    """WeChat's minute quota (45011); wechat-api.md section 2: wait at least 60 s."""
+
+    reason = ErrorReason.ERROR_REASON_WECHAT_RATE_LIMITED
+    message = "WeChat limits the rate of logins."
+    retry_after_s = 60.0
+
+
+class WeChatUnavailable(AuthError):
+    reason = ErrorReason.ERROR_REASON_WECHAT_UNAVAILABLE
+    message = "WeChat does not answer as it should. Call wx.login again and retry."
+
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
+class WeChatMisconfigured(AuthError):
+    """WeChat refuses our AppId, AppSecret or request: the operator's to mend."""
+
+    reason = ErrorReason.ERROR_REASON_WECHAT_MISCONFIGURED
+    message = "This mini-program is not configured correctly on the server."
+
+
+# --- Step 4: credentials and binding ----------------------------------------
+
+
+class CredentialsInvalid(AuthError):
+    reason = ErrorReason.ERROR_REASON_CREDENTIALS_INVALID
+    message = "Username or password is wrong."
+
+
+class BindingRequired(AuthError):
+    reason = ErrorReason.ERROR_REASON_BINDING_REQUIRED
+    message = "This WeChat user has no account here yet: username and password are needed."
+
+
+class OpenidAlreadyBound(AuthError):
+    reason = ErrorReason.ERROR_REASON_OPENID_ALREADY_BOUND
+    message = "This WeChat user is bound to another account."
+
+
+class AccountAlreadyBound(AuthError):
+    reason = ErrorReason.ERROR_REASON_ACCOUNT_ALREADY_BOUND
+    message = "This account is bound to another WeChat user."
+
+
+class AccountDisabled(AuthError):
+    reason = ErrorReason.ERROR_REASON_ACCOUNT_DISABLED
+    message = "This account is disabled."
+
+
+class ProofInvalid(AuthError):
+    reason = ErrorReason.ERROR_REASON_PROOF_INVALID
+    message = "The proof does not belong to the owner of this session."
+
+
+# --- Step 7: sessions -------------------------------------------------------
+
+
+class SessionInvalid(AuthError):
+    reason = ErrorReason.ERROR_REASON_SESSION_INVALID
+    message = "This is no session of this mini-program. Log in again."
+
+
+class SessionExpired(AuthError):
+    """`limit` is "idle" or "absolute"."""
+
+    reason = ErrorReason.ERROR_REASON_SESSION_EXPIRED
+    message = "The session has expired. Log in again."
+
+    def __init__(self, limit: str) -> None:
+        super().__init__()
+        self.metadata = {"limit": limit}
+
+
+class SessionRevoked(AuthError):
+    """`cause` is one of the causes that error_reason.proto lists."""
+
+    reason = ErrorReason.ERROR_REASON_SESSION_REVOKED
+    message = "The session was ended. Log in again."
+
+    def __init__(self, cause: str) -> None:
+        super().__init__()
+        self.metadata = {"cause": cause}
+
+
+# --- Capacity and the store -------------------------------------------------
+
+
+class Overloaded(AuthError):
+    reason = ErrorReason.ERROR_REASON_OVERLOADED
+    message = "The server is at its capacity. Try again shortly."
+    retry_after_s = 1.0
+
+
+class StoreUnavailable(AuthError):
+    """The store failed; a write that was under way may or may not have happened."""
+
+    reason = ErrorReason.ERROR_REASON_STORE_UNAVAILABLE
+    message = "The store is not available. Try again shortly."
+    retry_after_s = 1.0
