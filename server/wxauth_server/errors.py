@@ -23,11 +23,16 @@ class AuthError(Exception):
 
     reason: ClassVar[ErrorReason.ValueType]
     message: ClassVar[str]
-    metadata: Mapping[str, str] = {}  # noqa: RUF012 - an empty default nobody mutates
+    metadata: Mapping[str, str] = {}
     retry_after_s: float | None = None
 
     def __str__(self) -> str:
         return self.message
+
+    @classmethod
+    def reason_name(cls) -> str:
+        """The reason as callers read it, for example "SESSION_EXPIRED"."""
+        return ErrorReason.Name(cls.reason).removeprefix("ERROR_REASON_")
 
 
 # --- The request ------------------------------------------------------------
@@ -112,6 +117,11 @@ class WeChatMisconfigured(AuthError):
 class CredentialsInvalid(AuthError):
     reason = ErrorReason.ERROR_REASON_CREDENTIALS_INVALID
     message = "Username or password is wrong."
+
+    def __init__(self, account: tuple[str, str] | None = None) -> None:
+        super().__init__()
+        #: (source, id) of the account that was meant, for the audit log only.
+        self.account = account
 
 
 class BindingRequired(AuthError):

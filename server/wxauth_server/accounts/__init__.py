@@ -1,0 +1,1 @@
+"""The company's own accounts: where they live and how their passwords are checked."""

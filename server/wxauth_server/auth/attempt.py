@@ -1,0 +1,51 @@
+"""Who is logging in where: what steps 4 and 5 know of a login after step 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wxauth_server.apps import App
+from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.interface import Transaction
+from wxauth_server.wechat.client import WeChatUser
+
+
+@dataclass(frozen=True)
+class ClientInfo:
+    """The user's device as the gateway saw it; empty where unknown."""
+
+    address: str = ""
+    user_agent: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """A WeChat user, known from a spent code, who wants a session of an app."""
+
+    app: App
+    person: WeChatUser
+    client: ClientInfo
+
+    def record(
+        self,
+        tx: Transaction,
+        event: Event,
+        *,
+        now_ms: int,
+        account: tuple[str, str] | None,
+        reason: str | None = None,
+        session_handle: str | None = None,
+    ) -> None:
+        """Append an audit event about this attempt."""
+        record_event(
+            tx,
+            event,
+            now_ms=now_ms,
+            reason=reason,
+            app_id=self.app.app_id,
+            openid=self.person.openid,
+            account=account,
+            session_handle=session_handle,
+            client_address=self.client.address,
+        )

@@ -1,0 +1,298 @@
+"""What an operator can set: a TOML file and WXAUTH_… variables, checked at start.
+
+Without a file and without variables this is the development setting: one demo
+mini-program that talks to the sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError
+from wxauth_gateway.settings import GatewaySettings
+
+from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
+from wxauth_server.apps import App, SessionLimits
+
+#: Read when neither a flag nor WXAUTH_CONFIG names another file.
+DEFAULT_FILE = Path("wxauth.toml")
+
+WECHAT_URL = "https://api.weixin.qq.com"
+SANDBOX_LISTEN = "127.0.0.1:8090"
+
+DEMO_APP_ID = "wxdec0de0000000001"
+#: Known to everybody who reads this: good for the sandbox only.
+DEMO_APP_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
+
+_DAY_S = 86_400
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. The text names the keys, one a line, no secret."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GrpcSettings(_Table):
+    """The gRPC server."""
+
+    #: host:port, loopback only.
+    listen: str = "127.0.0.1:50051"
+    #: Reflection, so that grpcurl needs no .proto files.
+    reflection: bool = True
+    #: How long the server says NOT_SERVING before it refuses calls; callers
+    #: that watch its health go elsewhere meanwhile (reliability.md F11).
+    lame_duck_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    #: How long calls may go on after that.
+    stop_grace_s: Annotated[float, Field(ge=0, le=60)] = 10.0
+
+    @field_validator("listen")
+    @classmethod
+    def _loopback(cls, listen: str) -> str:
+        host, port = split_address(listen)
+        if host not in {"127.0.0.1", "localhost", "[::1]"}:
+            raise ValueError(
+                "only 127.0.0.1, localhost or [::1]: this version has no TLS and no callers yet"
+            )
+        return f"{host}:{port}"
+
+
+class StoreSettings(_Table):
+    """Where the data is."""
+
+    #: Directory of the database and, unless it is put elsewhere, the key ring.
+    directory: Path = Path(".wxauth")
+
+
+class KeyringSettings(_Table):
+    """The secrets that protect the database."""
+
+    #: Default: keyring.json in the store's directory. Better on another disk.
+    file: Path | None = None
+
+
+class WeChatSettings(_Table):
+    """How WeChat is reached."""
+
+    base_url: str = WECHAT_URL
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, base_url: str) -> str:
+        if re.fullmatch(r"https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?", base_url):
+            return base_url
+        raise ValueError("https://host, or http:// on 127.0.0.1 for the sandbox; no path")
+
+
+class PasswordSettings(_Table):
+    """How passwords of our own accounts are hashed."""
+
+    #: 2**cost rounds. Below 10 for tests only.
+    bcrypt_cost: Annotated[int, Field(ge=MIN_FOREIGN_COST, le=MAX_FOREIGN_COST)] = BCRYPT_COST
+
+
+class LogSettings(_Table):
+    """The log on standard error."""
+
+    format: Literal["json", "text"] = "json"
+    level: Literal["info", "warning", "error"] = "info"
+
+
+class AppSettings(_Table):
+    """One mini-program."""
+
+    app_id: Annotated[str, Field(pattern=r"^wx[0-9a-f]{16}$")]
+    app_secret: SecretStr | None = None
+    #: A file that holds the AppSecret and nothing else.
+    app_secret_file: Path | None = None
+    account_source: Literal["local"] = "local"
+    session_idle_s: Annotated[int, Field(ge=60, le=365 * _DAY_S)] = 7 * _DAY_S
+    session_absolute_s: Annotated[int, Field(ge=60, le=365 * _DAY_S)] = 30 * _DAY_S
+    #: Live sessions of one WeChat user.
+    session_limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    #: Whether one account may be bound to several WeChat users of this app.
+    several_users_per_account: bool = False
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.app_secret is None) == (self.app_secret_file is None):
+            raise ValueError("give exactly one of app_secret and app_secret_file")
+        if self.session_idle_s > self.session_absolute_s:
+            raise ValueError("session_idle_s is larger than session_absolute_s")
+        return self
+
+    def app(self) -> App:
+        """The app as the domain knows it.
+
+        Raises: ConfigurationError when the secret's file cannot be read.
+        """
+        return App(
+            app_id=self.app_id,
+            secret=self._secret(),
+            account_source=self.account_source,
+            limits=SessionLimits(
+                idle_ms=self.session_idle_s * 1000,
+                absolute_ms=self.session_absolute_s * 1000,
+                most_live=self.session_limit,
+            ),
+            several_users_per_account=self.several_users_per_account,
+        )
+
+    def _secret(self) -> str:
+        if self.app_secret_file is None:
+            secret = self.app_secret.get_secret_value() if self.app_secret else ""
+        else:
+            try:
+                secret = self.app_secret_file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(
+                    f"apps: app_secret_file of {self.app_id}: {self.app_secret_file} "
+                    f"cannot be read ({type(error).__name__})"
+                ) from None
+        if not secret:
+            raise ConfigurationError(f"apps: the secret of {self.app_id} is empty")
+        return secret
+
+
+class Configuration(BaseSettings):
+    """Everything that can be set. Nested keys in variables: WXAUTH_GRPC__LISTEN."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WXAUTH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    grpc: GrpcSettings = GrpcSettings()
+    store: StoreSettings = StoreSettings()
+    keyring: KeyringSettings = KeyringSettings()
+    wechat: WeChatSettings = WeChatSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    log: LogSettings = LogSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    apps: tuple[AppSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct_apps(self) -> Self:
+        ids = [app.app_id for app in self.apps]
+        for app_id in sorted(set(ids)):
+            if ids.count(app_id) > 1:
+                raise ValueError(f"apps: {app_id} is there more than once")
+        return self
+
+    def served_apps(self) -> tuple[App, ...]:
+        """The mini-programs to serve.
+
+        Raises: ConfigurationError when a secret's file cannot be read.
+        """
+        if self.is_development:
+            demo = AppSettings(app_id=DEMO_APP_ID, app_secret=SecretStr(DEMO_APP_SECRET))
+            return (demo.app(),)
+        return tuple(app.app() for app in self.apps)
+
+    @property
+    def is_development(self) -> bool:
+        """Whether no mini-program is configured, so that the demo one is served."""
+        return not self.apps
+
+    @property
+    def keyring_file(self) -> Path:
+        return self.keyring.file or self.store.directory / "keyring.json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Flags before variables before the file.
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load_configuration(file: Path | None = None, **flags: object) -> Configuration:
+    """Flags, then WXAUTH_… variables, then the file; the development setting without any.
+
+    `file` must exist; without it WXAUTH_CONFIG's must, else wxauth.toml is read
+    if it is there. `flags` are tables by name, such as grpc={"listen": …}.
+
+    Raises: ConfigurationError.
+    """
+    named = file or (Path(value) if (value := os.environ.get("WXAUTH_CONFIG")) else None)
+    path = named or DEFAULT_FILE
+
+    class FromFile(Configuration):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    _refuse_unknown_variables()
+    try:
+        if named is not None:
+            named.open("rb").close()  # the TOML source passes over a missing file
+        configuration = FromFile(**flags)  # type: ignore[arg-type]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except (SettingsError, ValidationError) as error:
+        raise ConfigurationError(_describe(error)) from None
+    if configuration.is_development and configuration.wechat.base_url == WECHAT_URL:
+        sandbox = WeChatSettings(base_url=f"http://{SANDBOX_LISTEN}")
+        return configuration.model_copy(update={"wechat": sandbox})
+    return configuration
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """host:port as its parts; port 0 means any free one.
+
+    Raises: ValueError.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError("not an address; write it as 127.0.0.1:50051")
+    return host, int(port)
+
+
+def _refuse_unknown_variables() -> None:
+    known = {name.upper() for name in Configuration.model_fields} | {"CONFIG"}
+    for variable in sorted(os.environ):
+        table = variable.removeprefix("WXAUTH_").split("__")[0]
+        if variable.startswith("WXAUTH_") and table not in known:
+            raise ConfigurationError(f"{variable}: there is no such setting")
+
+
+def _describe(error: ValidationError | SettingsError) -> str:
+    """One line for each key that is wrong. Never the value: it may be a secret."""
+    if isinstance(error, SettingsError):  # a variable that is not the JSON it should be
+        return "a WXAUTH_… variable cannot be parsed: tables and lists are written as JSON"
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        message = "there is no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"{key}: {message}" if key else message)
+    return "\n".join(lines)

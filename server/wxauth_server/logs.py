@@ -1,0 +1,50 @@
+"""The log: one line an event, UTC, fields by name. It never holds a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Lines(logging.Formatter):
+    """Formats without the exception's text, which may hold what must not be logged."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info and record.exc_info[0]:
+            fields["exception"] = record.exc_info[0].__qualname__
+        if self._as_json:
+            head = {
+                "time": moment,
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "event": record.getMessage(),
+            }
+            return json.dumps(head | fields, ensure_ascii=False, default=str)
+        # JSON for the values here too: a newline in one must not make a second line.
+        described = "".join(
+            f" {key}={json.dumps(value, ensure_ascii=False, default=str)}"
+            for key, value in fields.items()
+        )
+        event = json.dumps(record.getMessage(), ensure_ascii=False)[1:-1]
+        return f"{moment[11:23]} {record.levelname.lower():7} {record.name}: {event}{described}"
+
+
+def set_up_logs(format: Literal["json", "text"], level: str) -> None:  # noqa: A002
+    """Send the log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(as_json=format == "json"))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # These write whole URLs, secrets included, below WARNING (reliability.md F2).
+    for name in ("urllib3", "requests", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

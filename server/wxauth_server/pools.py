@@ -1,0 +1,108 @@
+"""Bounded thread pools: one for each kind of blocking work, so that none starves another.
+
+The event loop never blocks; what blocks runs here. A pool that is full refuses
+at once instead of queueing without end: the caller hears OVERLOADED with a
+RetryInfo while the rest of the server goes on (reliability.md F5, F8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from wxauth_server.errors import Overloaded
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BoundedPool:
+    """`threads` threads and at most `capacity` jobs running and waiting.
+
+    `nice` lowers the threads' priority by that much (Linux), so that work which
+    is all CPU yields to the event loop.
+    """
+
+    def __init__(self, name: str, *, threads: int, capacity: int, nice: int = 0) -> None:
+        self._capacity = capacity
+        self._jobs = 0
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=_be_nice, initargs=(nice,)
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether a job would be refused now."""
+        return self._jobs >= self._capacity
+
+    async def run(self, job: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `job` in a thread of the pool.
+
+        If the caller is cancelled, a job that waits is dropped; one that has
+        begun runs to its end and keeps its place until then.
+
+        Raises: Overloaded when the pool is full; whatever the job raises.
+        """
+        with self._lock:
+            if self.full:
+                raise Overloaded
+            self._jobs += 1
+        try:
+            future = self._executor.submit(job, *args, **kwargs)
+        except BaseException:
+            self._job_done()
+            raise
+        future.add_done_callback(self._job_done)
+        return await asyncio.wrap_future(future)
+
+    def _job_done(self, _: Future[T] | None = None) -> None:
+        with self._lock:
+            self._jobs -= 1
+
+    async def close(self) -> None:
+        """Let the running jobs end and drop the waiting ones."""
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The pools of a server process."""
+
+    #: Waiting for WeChat. As many threads as jobs: one more would only wait its
+    #: deadline away behind stalled ones.
+    wechat: BoundedPool
+    #: bcrypt. As many threads as cores, at low priority, and a queue of about a
+    #: second (reliability.md F5).
+    passwords: BoundedPool
+    #: Reads of the store other than validations, which share `SharedReads`.
+    readers: BoundedPool
+    #: Writes of the store: one thread, since the engine has one writer.
+    writer: BoundedPool
+
+    @classmethod
+    def create(cls, *, cores: int | None = None) -> Pools:
+        cores = cores or os.cpu_count() or 1
+        return cls(
+            wechat=BoundedPool("wechat", threads=64, capacity=64),
+            passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
+            readers=BoundedPool("readers", threads=2, capacity=256),
+            writer=BoundedPool("writer", threads=1, capacity=256),
+        )
+
+    async def close(self) -> None:
+        """Let what has begun end, the writer last: others still hand it work."""
+        for pool in (self.wechat, self.passwords, self.readers, self.writer):
+            await pool.close()
+
+
+def _be_nice(nice: int) -> None:
+    if nice and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):  # not allowed here: only less polite
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -1,0 +1,1 @@
+"""gRPC in front of the domain: the only package that knows the transport."""

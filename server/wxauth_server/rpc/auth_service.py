@@ -1,0 +1,135 @@
+"""AuthService as the contract has it: messages in, the domain, messages out."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from wxauth.v1.auth_service_pb2 import (
+    Account,
+    LoginRequest,
+    LoginResponse,
+    LogoutRequest,
+    LogoutResponse,
+    UnbindRequest,
+    UnbindResponse,
+    ValidateSessionRequest,
+    ValidateSessionResponse,
+)
+from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer
+from wxauth_server.auth.attempt import ClientInfo
+from wxauth_server.auth.login import Credentials, LoginFlow
+from wxauth_server.auth.logout import LogoutFlow
+from wxauth_server.auth.unbind import Proof, UnbindFlow
+from wxauth_server.auth.validate_session import LiveSession, SessionValidator
+from wxauth_server.rpc.guard import Context, deadline_of
+from wxauth_server.rpc.requests import check_login, check_logout, check_unbind, check_validate
+from wxauth_server.store.accounts import AccountRecord
+from wxauth_server.store.sessions import SessionRecord
+
+
+class AuthServicer(AuthServiceServicer):
+    """Raises the domain's errors: served through a `GuardedServer` only."""
+
+    def __init__(
+        self,
+        *,
+        login: LoginFlow,
+        validator: SessionValidator,
+        unbind: UnbindFlow,
+        logout: LogoutFlow,
+    ) -> None:
+        self._login = login
+        self._validator = validator
+        self._unbind = unbind
+        self._logout = logout
+
+    async def Login(self, request: LoginRequest, context: Context) -> LoginResponse:
+        check_login(request)
+        credentials = None
+        if request.username:
+            credentials = Credentials(request.username, request.password)
+        result = await self._login.log_in(
+            app_id=request.app_id,
+            code=request.code,
+            credentials=credentials,
+            client=ClientInfo(
+                request.client.address, request.client.user_agent, request.client.device
+            ),
+            deadline=deadline_of(context),
+        )
+        return LoginResponse(
+            session_id=result.session_id,
+            idle_expire_time=_timestamp(result.idle_end_ms),
+            absolute_expire_time=_timestamp(result.absolute_end_ms),
+            account=_account(result.account),
+            bound_now=result.bound_now,
+        )
+
+    async def ValidateSession(
+        self, request: ValidateSessionRequest, context: Context
+    ) -> ValidateSessionResponse:
+        check_validate(request)
+        return _live_session(await self._validator.validate(request.session_id, request.app_id))
+
+    async def Unbind(self, request: UnbindRequest, context: Context) -> UnbindResponse:
+        check_unbind(request)
+        proof = Proof(code=request.code, password=request.password)
+        result = await self._unbind.unbind(request.session_id, proof, deadline_of(context))
+        return UnbindResponse(
+            app_id=result.session.app_id,
+            openid=result.session.openid,
+            account=_account_of_session(result.session),
+            sessions_ended=result.sessions_ended,
+        )
+
+    async def Logout(self, request: LogoutRequest, context: Context) -> LogoutResponse:
+        check_logout(request)
+        await self._logout.log_out(request.session_id)
+        return LogoutResponse()
+
+
+def _live_session(live: LiveSession) -> ValidateSessionResponse:
+    session = live.record
+    # Nested values as mappings: half the time of building each message apart.
+    return ValidateSessionResponse(
+        account={  # type: ignore[arg-type]
+            "source": session.account_source,
+            "id": session.account_id,
+            "username": session.username or "",
+            "display_name": session.display_name or "",
+        },
+        app_id=session.app_id,
+        openid=session.openid,
+        unionid=session.unionid or "",
+        session_handle=session.handle,
+        login_time=_seconds_and_nanos(session.login_at),  # type: ignore[arg-type]
+        idle_expire_time=_seconds_and_nanos(live.idle_end_ms),  # type: ignore[arg-type]
+        absolute_expire_time=_seconds_and_nanos(live.absolute_end_ms),  # type: ignore[arg-type]
+        reuse_for=_seconds_and_nanos(live.reuse_for_ms),  # type: ignore[arg-type]
+    )
+
+
+def _seconds_and_nanos(milliseconds: int) -> dict[str, int]:
+    return {"seconds": milliseconds // 1000, "nanos": milliseconds % 1000 * 1_000_000}
+
+
+def _timestamp(milliseconds: int) -> Timestamp:
+    return Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
+
+
+def _account(account: AccountRecord) -> Account:
+    return Account(
+        source=account.source,
+        id=account.id,
+        username=account.username or "",
+        display_name=account.display_name or "",
+    )
+
+
+def _account_of_session(session: SessionRecord) -> Account:
+    return Account(
+        source=session.account_source,
+        id=session.account_id,
+        username=session.username or "",
+        display_name=session.display_name or "",
+    )

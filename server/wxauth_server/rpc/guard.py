@@ -1,0 +1,187 @@
+"""Wraps every method handler: deadlines, malformed requests, and errors to statuses.
+
+The generated add_…_to_server functions hand their RpcMethodHandlers to whatever
+they are given; here that is a `GuardedServer`, which wraps them on the way to
+the engine. An interceptor would do the same for grpc.aio only.
+
+grpcio sends the text of an unhandled exception to the caller, lets a handler
+run on after an abort that nobody awaited, and leaves the caller waiting when a
+handler is cancelled from inside (reliability.md F1, F3, F12, F21). So nothing
+but this module ever meets the end of a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NoReturn, Protocol
+
+import grpc
+
+from wxauth_server.deadline import Deadline
+from wxauth_server.errors import (
+    AuthError,
+    DeadlineTooShort,
+    Internal,
+    Overloaded,
+    RequestInvalid,
+)
+from wxauth_server.rpc.status import abort
+
+log = logging.getLogger("wxauth.rpc")
+
+#: Time for a call whose caller set no deadline (reliability.md row 46).
+DEFAULT_DEADLINE_S = 5.0
+
+#: With less time left a call is refused before it begins (row 46). Health and
+#: reflection, which are not listed, always begin.
+LEAST_TIME_S: Mapping[str, float] = {
+    "/wxauth.v1.AuthService/Login": 0.020,
+    "/wxauth.v1.AuthService/Unbind": 0.020,
+    "/wxauth.v1.AuthService/Logout": 0.020,
+    "/wxauth.v1.AuthService/ValidateSession": 0.002,
+}
+
+# Stands for a request that is not the message it should be.
+_MALFORMED = object()
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class _Registry(Protocol):
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None: ...
+
+
+class GuardedServer:
+    """What to hand to add_…_to_server in place of `server`."""
+
+    def __init__(self, server: _Registry) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Nothing: the same handlers come as registered ones, which take precedence."""
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self._server.add_registered_method_handlers(
+            service_name,
+            {
+                method: _guard(handler, LEAST_TIME_S.get(f"/{service_name}/{method}", 0.0))
+                for method, handler in method_handlers.items()
+            },
+        )
+
+
+def deadline_of(context: Context) -> Deadline:
+    """The end of the caller's patience."""
+    return Deadline(_time_left_s(context))
+
+
+def _time_left_s(context: Context) -> float:
+    left: float | None = context.time_remaining()  # None without one, whatever its type says
+    return DEFAULT_DEADLINE_S if left is None else left
+
+
+def _guard(handler: Any, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]:
+    deserialize = _guard_deserializer(handler.request_deserializer)
+    serialize = handler.response_serializer
+    if handler.unary_unary is not None:
+        return grpc.unary_unary_rpc_method_handler(
+            _guard_unary(handler.unary_unary, least_time_s), deserialize, serialize
+        )
+    if handler.unary_stream is not None:
+        return grpc.unary_stream_rpc_method_handler(
+            _guard_stream(handler.unary_stream), deserialize, serialize
+        )
+    if handler.stream_stream is not None:
+        return grpc.stream_stream_rpc_method_handler(
+            _guard_stream(handler.stream_stream), handler.request_deserializer, serialize
+        )
+    raise TypeError("wxauth has no client-streaming methods")
+
+
+def _guard_deserializer(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def guarded(message: bytes) -> Any:
+        try:
+            return deserialize(message)
+        except Exception:  # noqa: BLE001 - whatever the parser raises, its text is the caller's
+            return _MALFORMED
+
+    return guarded
+
+
+def _guard_unary(method: Callable[[Any, Context], Any], least_time_s: float) -> Any:
+    async def guarded(request: Any, context: Context) -> Any:
+        try:
+            if request is _MALFORMED:
+                _refuse_malformed()
+            if least_time_s and _time_left_s(context) < least_time_s:
+                raise DeadlineTooShort
+            return await method(request, context)
+        except BaseException as error:  # noqa: BLE001 - the outermost handler
+            await _end(context, error)
+
+    return guarded
+
+
+def _guard_stream(method: Callable[[Any, Context], Any]) -> Any:
+    if inspect.isasyncgenfunction(method):
+
+        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                if request is _MALFORMED:
+                    _refuse_malformed()
+                async for message in method(request, context):
+                    yield message
+            except BaseException as error:  # noqa: BLE001 - the outermost handler
+                await _end(context, error)
+
+        return generate
+
+    async def write(request: Any, context: Context) -> None:
+        try:
+            if request is _MALFORMED:
+                _refuse_malformed()
+            await method(request, context)
+        except BaseException as error:  # noqa: BLE001 - the outermost handler
+            await _end(context, error)
+
+    return write
+
+
+def _refuse_malformed() -> NoReturn:
+    raise RequestInvalid(("request", "not the message that this method takes"))
+
+
+async def _end(context: Context, error: BaseException) -> NoReturn:
+    """End the call with what `error` means to the caller."""
+    if isinstance(error, AuthError):
+        await abort(context, error)
+    if isinstance(error, asyncio.CancelledError) and not context.cancelled():
+        # Cancelled by us, not by the caller, who would wait until its deadline.
+        await abort(context, Overloaded())
+    if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+        raise error
+    fault = Internal(secrets.token_hex(6))
+    log.error(
+        "internal error",
+        extra={"error_id": fault.metadata["error_id"], "trace": trace_without_text(error)},
+    )
+    await abort(context, fault)
+    raise AssertionError("abort returned")
+
+
+def trace_without_text(error: BaseException) -> list[str]:
+    """Where an exception came from and its class; never its text, which may hold a secret."""
+    frames = [
+        f"{frame.filename}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return [*frames, type(error).__qualname__]

@@ -1,0 +1,108 @@
+"""What a request must look like before anything is done with it."""
+
+from __future__ import annotations
+
+from wxauth.v1.auth_service_pb2 import (
+    LoginRequest,
+    LogoutRequest,
+    UnbindRequest,
+    ValidateSessionRequest,
+)
+from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES, MAX_PASSWORD_CHARACTERS
+from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
+from wxauth_server.errors import RequestInvalid, SessionInvalid
+
+#: The limits that the contract states, in bytes of UTF-8.
+MAX_APP_ID_BYTES = 64
+MAX_CODE_BYTES = 128
+MAX_ADDRESS_BYTES = 45
+MAX_USER_AGENT_BYTES = 512
+MAX_DEVICE_BYTES = 128
+#: A longer SessionId is none of ours; what is refused is not worth hashing.
+MAX_SESSION_ID_BYTES = 128
+
+_LATER = "not supported by this server yet"
+
+
+def check_login(request: LoginRequest) -> None:
+    """Raises: RequestInvalid, naming every field that is wrong."""
+    violations = _Violations()
+    violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
+    violations.text("code", request.code, MAX_CODE_BYTES, required=True)
+    violations.text("username", request.username, MAX_USERNAME_BYTES)
+    violations.password("password", request.password)
+    if request.username and not request.password:
+        violations.add("password", "required with username")
+    if request.password and not request.username:
+        violations.add("username", "required with password")
+    if request.phone_code:
+        violations.add("phone_code", _LATER)
+    if request.rebind:
+        violations.add("rebind", _LATER)
+    if request.request_id:
+        violations.add("request_id", _LATER)
+    violations.text("client.address", request.client.address, MAX_ADDRESS_BYTES)
+    violations.text("client.user_agent", request.client.user_agent, MAX_USER_AGENT_BYTES)
+    violations.text("client.device", request.client.device, MAX_DEVICE_BYTES)
+    violations.raise_if_any()
+
+
+def check_validate(request: ValidateSessionRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    if request.app_id:
+        violations = _Violations()
+        violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
+        violations.raise_if_any()
+
+
+def check_logout(request: LogoutRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+
+
+def check_unbind(request: UnbindRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    violations = _Violations()
+    violations.text("code", request.code, MAX_CODE_BYTES)
+    violations.password("password", request.password)
+    if not request.code and not request.password:
+        violations.add("proof", "required: a code or the password")
+    violations.raise_if_any()
+
+
+def _check_session_id(session_id: str) -> None:
+    if not session_id:
+        raise RequestInvalid(("session_id", "required"))
+    if len(session_id) > MAX_SESSION_ID_BYTES:
+        raise SessionInvalid
+
+
+class _Violations:
+    """Gathers (field, what is wrong), so that a caller learns of everything at once."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, str]] = []
+
+    def add(self, field: str, problem: str) -> None:
+        self._found.append((field, problem))
+
+    def text(self, field: str, value: str, most_bytes: int, *, required: bool = False) -> None:
+        if not value:
+            if required:
+                self.add(field, "required")
+            return
+        if "\0" in value:
+            self.add(field, "contains NUL")
+        if len(value.encode()) > most_bytes:
+            self.add(field, f"longer than {most_bytes} bytes")
+
+    def password(self, field: str, value: str) -> None:
+        self.text(field, value, MAX_PASSWORD_BYTES)
+        if len(value) > MAX_PASSWORD_CHARACTERS:
+            self.add(field, f"longer than {MAX_PASSWORD_CHARACTERS} characters")
+
+    def raise_if_any(self) -> None:
+        if self._found:
+            raise RequestInvalid(*self._found)

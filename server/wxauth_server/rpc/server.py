@@ -1,0 +1,106 @@
+"""The gRPC server itself: its limits, its health, its start and its graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import cast
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from wxauth.v1 import auth_service_pb2_grpc
+from wxauth.v1.auth_service_pb2 import DESCRIPTOR
+from wxauth_server.config import GrpcSettings
+from wxauth_server.rpc.auth_service import AuthServicer
+from wxauth_server.rpc.guard import GuardedServer
+
+log = logging.getLogger("wxauth.rpc")
+
+AUTH_SERVICE = DESCRIPTOR.services_by_name["AuthService"].full_name
+_HEALTH_SERVICE = "grpc.health.v1.Health"
+_REFLECTION_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+
+#: reliability.md section 3 says why each; tests/rpc/test_limits.py proves them,
+#: since grpcio accepts a misspelt name in silence.
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    # Per connection. Not 100: grpcio counts a stream until its last frame has
+    # left, and refused calls of a client that kept to 90 at a time (measured).
+    ("grpc.max_concurrent_streams", 250),
+    ("grpc.max_receive_message_length", 65_536),
+    ("grpc.max_send_message_length", 1_048_576),
+    # Equal, else the limit is drawn at random between them.
+    ("grpc.max_metadata_size", 8_192),
+    ("grpc.absolute_max_metadata_size", 8_192),
+    ("grpc.max_connection_age_ms", 600_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.http2.settings_timeout", 10_000),
+    ("grpc.max_allowed_incoming_connections", 4_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.http2.max_requests_per_read", 16),
+    ("grpc.http.overload_protection", 1),
+    ("grpc.server_max_unrequested_time_in_server", 5),
+    # Two servers would silently share the port.
+    ("grpc.so_reuseport", 0),
+    ("grpc.enable_channelz", 0),
+)
+
+#: Calls of all connections at a time; more are RESOURCE_EXHAUSTED.
+MAX_CONCURRENT_RPCS = 4_000
+
+
+class PortInUse(Exception):
+    """The address cannot be listened on. The text names it."""
+
+
+class RpcServer:
+    """Serves the servicer on one address, on the running event loop."""
+
+    def __init__(self, servicer: AuthServicer, settings: GrpcSettings) -> None:
+        self._settings = settings
+        self._health = HealthServicer()
+        self._server = grpc.aio.server(
+            options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS
+        )
+        # The generated functions ask for a server; they use the two methods it has.
+        guarded = cast("grpc.aio.Server", GuardedServer(self._server))
+        auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, guarded)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
+        if settings.reflection:
+            names = (AUTH_SERVICE, _HEALTH_SERVICE, _REFLECTION_SERVICE)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+                ReflectionServicer(names), guarded
+            )
+
+    async def start(self) -> int:
+        """Listen and serve; the port, which the system chose if the setting's is 0.
+
+        Raises: PortInUse.
+        """
+        try:
+            port = self._server.add_insecure_port(self._settings.listen)
+        except RuntimeError:  # its text has the errno of each address tried
+            raise PortInUse(f"{self._settings.listen} is in use or cannot be listened on") from None
+        await self._server.start()
+        for service in ("", AUTH_SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING, wait for callers to turn away, then end what still runs.
+
+        grpcio answers calls that wait in its queue with CANCELLED when it stops,
+        so a planned stop first lets the callers leave (reliability.md F11).
+        """
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.lame_duck_s)
+        await self._server.stop(self._settings.stop_grace_s)

@@ -1,0 +1,58 @@
+"""The audit log: what was decided about whom. No secret is ever part of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from wxauth_server.store.interface import Transaction
+
+
+class Event(StrEnum):
+    """What happened."""
+
+    LOGIN = "LOGIN"
+    LOGIN_REFUSED = "LOGIN_REFUSED"
+    BOUND = "BOUND"
+    UNBOUND = "UNBOUND"
+    UNBIND_REFUSED = "UNBIND_REFUSED"
+    LOGOUT = "LOGOUT"
+    SESSION_REPLACED = "SESSION_REPLACED"
+    ACCOUNT_ADDED = "ACCOUNT_ADDED"
+    ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+    ACCOUNT_ENABLED = "ACCOUNT_ENABLED"
+    PASSWORD_SET = "PASSWORD_SET"  # noqa: S105 - the name of an event
+
+
+def record_event(
+    tx: Transaction,
+    event: Event,
+    *,
+    now_ms: int,
+    reason: str | None = None,
+    app_id: str | None = None,
+    openid: str | None = None,
+    account: tuple[str, str] | None = None,
+    session_handle: str | None = None,
+    client_address: str | None = None,
+) -> None:
+    """Append one event, in the transaction of what it tells. `account` is (source, id)."""
+    source, account_id = account or (None, None)
+    tx.execute(
+        """
+        INSERT INTO audit_events (at, event, reason, app_id, openid, account_source,
+          account_id, session_handle, client_address)
+        VALUES (:at, :event, :reason, :app_id, :openid, :source, :account_id,
+          :session_handle, :client_address)
+        """,
+        {
+            "at": now_ms,
+            "event": event.value,
+            "reason": reason,
+            "app_id": app_id,
+            "openid": openid,
+            "source": source,
+            "account_id": account_id,
+            "session_handle": session_handle,
+            "client_address": client_address or None,
+        },
+    )

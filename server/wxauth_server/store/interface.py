@@ -1,0 +1,56 @@
+"""The seam between the SQL and an engine. No engine here, no SQL either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+#: Values of the selected columns, in order.
+Row = tuple[Any, ...]
+
+
+class Transaction(Protocol):
+    """One transaction of an engine. Valid only inside the work it is handed to."""
+
+    def execute(self, sql: str, parameters: Mapping[str, object] = ...) -> Sequence[Row]:
+        """Run one statement with `:name` parameters; the rows it selects or returns.
+
+        Raises: StoreUnavailable when the engine fails.
+        """
+        ...
+
+
+class Store(Protocol):
+    """An engine. Thread-safe and blocking.
+
+    Raises everywhere: StoreUnavailable when the engine fails. Its texts stay in
+    the engine: they may hold SQL and values.
+    """
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on one consistent state of the database. It must not write."""
+        ...
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one transaction: all of it holds when this returns.
+
+        Rolled back when `work` raises. `work` can be run more than once, so it
+        must have no effect but its statements. When this raises StoreUnavailable
+        the transaction may nevertheless have been committed, so every write must
+        be safe to repeat.
+        """
+        ...
+
+    def close(self) -> None:
+        """Bring what was written to its resting place and close every connection."""
+        ...
+
+
+class StoreTooNew(Exception):
+    """The database was written by a newer wxauth that this one cannot serve."""
+
+
+class StoreUnusable(Exception):
+    """The database cannot be opened. The text names the path and what to do."""

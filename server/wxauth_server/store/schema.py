@@ -1,0 +1,164 @@
+"""The schema and its ordered migrations.
+
+Expand, then contract: a migration that older code can live with keeps
+`oldest_compatible`; one that it cannot raises it. Only code older than
+`oldest_compatible` refuses to start, so rolling upgrades and rollbacks work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wxauth_server.store.interface import StoreTooNew, Transaction
+
+
+@dataclass(frozen=True)
+class Migration:
+    """Brings a database from `version - 1` to `version`."""
+
+    version: int
+    #: The oldest schema version whose code can serve the migrated database.
+    oldest_compatible: int
+    statements: tuple[str, ...]
+
+
+_INITIAL = Migration(
+    version=1,
+    oldest_compatible=1,
+    statements=(
+        # An account is (source, id). id is the company's own user id.
+        # username_key is the username by RFC 8265 UsernameCaseMapped.
+        # password is scheme$pepper_id$hash; its version counts every change, so
+        # that a login knows whether what it verified still holds.
+        """
+        CREATE TABLE accounts (
+          source TEXT NOT NULL,
+          id TEXT NOT NULL,
+          username TEXT,
+          username_key TEXT,
+          display_name TEXT,
+          phone TEXT,
+          phone_verified_at BIGINT,
+          password TEXT,
+          password_version BIGINT NOT NULL,
+          created_at BIGINT NOT NULL,
+          disabled_at BIGINT,
+          PRIMARY KEY (source, id),
+          UNIQUE (source, username_key)
+        )
+        """,
+        # Identity is (app_id, openid); unionid is only an attribute. `exclusive`
+        # is the app's policy when the binding was made.
+        """
+        CREATE TABLE bindings (
+          app_id TEXT NOT NULL,
+          openid TEXT NOT NULL,
+          account_source TEXT NOT NULL,
+          account_id TEXT NOT NULL,
+          exclusive INTEGER NOT NULL,
+          unionid TEXT,
+          bound_at BIGINT NOT NULL,
+          PRIMARY KEY (app_id, openid),
+          FOREIGN KEY (account_source, account_id) REFERENCES accounts (source, id)
+        )
+        """,
+        """
+        CREATE UNIQUE INDEX bindings_one_for_an_account
+          ON bindings (app_id, account_source, account_id) WHERE exclusive = 1
+        """,
+        "CREATE INDEX bindings_of_an_account ON bindings (account_source, account_id)",
+        # digest is SHA-256 of the SessionId, which itself is stored nowhere.
+        # A dead session keeps its row, so that its client is told the cause.
+        """
+        CREATE TABLE sessions (
+          digest BLOB NOT NULL PRIMARY KEY,
+          handle TEXT NOT NULL UNIQUE,
+          app_id TEXT NOT NULL,
+          openid TEXT NOT NULL,
+          account_source TEXT NOT NULL,
+          account_id TEXT NOT NULL,
+          login_at BIGINT NOT NULL,
+          last_seen_at BIGINT NOT NULL,
+          ended_at BIGINT,
+          ended_cause TEXT,
+          client_address TEXT,
+          client_user_agent TEXT,
+          client_device TEXT,
+          FOREIGN KEY (account_source, account_id) REFERENCES accounts (source, id)
+        )
+        """,
+        """
+        CREATE INDEX sessions_of_a_wechat_user
+          ON sessions (app_id, openid) WHERE ended_at IS NULL
+        """,
+        """
+        CREATE INDEX sessions_of_an_account
+          ON sessions (account_source, account_id) WHERE ended_at IS NULL
+        """,
+        """
+        CREATE TABLE audit_events (
+          id INTEGER PRIMARY KEY,
+          at BIGINT NOT NULL,
+          event TEXT NOT NULL,
+          reason TEXT,
+          app_id TEXT,
+          openid TEXT,
+          account_source TEXT,
+          account_id TEXT,
+          session_handle TEXT,
+          client_address TEXT
+        )
+        """,
+        # Which keys of the key ring the rows need, so that a server without one
+        # of them refuses to start.
+        """
+        CREATE TABLE keys_in_use (
+          purpose TEXT NOT NULL,
+          key_id TEXT NOT NULL,
+          PRIMARY KEY (purpose, key_id)
+        )
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_INITIAL,)
+#: The schema version this code is written for.
+CODE_VERSION = MIGRATIONS[-1].version
+
+
+def migrate(tx: Transaction) -> int:
+    """Bring the database to CODE_VERSION; how many migrations it took.
+
+    Runs inside one write transaction of the engine: all of them or none.
+
+    Raises: StoreTooNew when the database needs newer code.
+    """
+    tx.execute(
+        """
+        CREATE TABLE IF NOT EXISTS schema_state (
+          one INTEGER PRIMARY KEY CHECK (one = 1),
+          version INTEGER NOT NULL,
+          oldest_compatible INTEGER NOT NULL
+        )
+        """
+    )
+    state = tx.execute("SELECT version, oldest_compatible FROM schema_state")
+    version, oldest_compatible = state[0] if state else (0, 0)
+    if oldest_compatible > CODE_VERSION:
+        raise StoreTooNew(
+            f"the database has schema {version}, which needs a wxauth that knows schema "
+            f"{oldest_compatible} or later; this one knows {CODE_VERSION}"
+        )
+    pending = [migration for migration in MIGRATIONS if migration.version > version]
+    for migration in pending:
+        for statement in migration.statements:
+            tx.execute(statement)
+        tx.execute(
+            """
+            INSERT INTO schema_state (one, version, oldest_compatible)
+            VALUES (1, :version, :oldest)
+            ON CONFLICT (one) DO UPDATE SET version = :version, oldest_compatible = :oldest
+            """,
+            {"version": migration.version, "oldest": migration.oldest_compatible},
+        )
+    return len(pending)

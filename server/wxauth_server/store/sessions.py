@@ -1,0 +1,226 @@
+"""Steps 5 and 7: SQL of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from wxauth_server.store.interface import Transaction
+
+
+class Cause(StrEnum):
+    """Why a session was ended before its time: the causes of error_reason.proto."""
+
+    LOGOUT = "LOGOUT"
+    UNBOUND = "UNBOUND"
+    REPLACED = "REPLACED"
+    PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105 - the name of a cause
+    ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+
+
+class SessionRecord(NamedTuple):
+    """A session with what a validation answers. Times in milliseconds since 1970."""
+
+    digest: bytes
+    handle: str
+    app_id: str
+    openid: str
+    login_at: int
+    last_seen_at: int
+    ended_at: int | None
+    ended_cause: str | None
+    account_source: str
+    account_id: str
+    username: str | None
+    display_name: str | None
+    unionid: str | None
+
+    @property
+    def account(self) -> tuple[str, str]:
+        return (self.account_source, self.account_id)
+
+
+_SELECT = """
+SELECT s.digest, s.handle, s.app_id, s.openid, s.login_at, s.last_seen_at, s.ended_at,
+  s.ended_cause, s.account_source, s.account_id, a.username, a.display_name, b.unionid
+FROM sessions s
+JOIN accounts a ON a.source = s.account_source AND a.id = s.account_id
+LEFT JOIN bindings b ON b.app_id = s.app_id AND b.openid = s.openid
+"""
+
+#: Most sessions that one statement reads.
+READ_AT_ONCE = 64
+
+# One statement for each power of two: engines keep prepared ones by their text.
+_READ: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    width: (
+        _SELECT + "WHERE s.digest IN (" + ", ".join(f":d{n}" for n in range(width)) + ")",
+        tuple(f"d{n}" for n in range(width)),
+    )
+    for width in (1, 2, 4, 8, 16, 32, READ_AT_ONCE)
+}
+
+
+def read_sessions(tx: Transaction, digests: Sequence[bytes]) -> dict[bytes, SessionRecord]:
+    """The sessions with these digests, live or dead; those never issued are left out."""
+    found: dict[bytes, SessionRecord] = {}
+    for start in range(0, len(digests), READ_AT_ONCE):
+        part = digests[start : start + READ_AT_ONCE]
+        statement, names = _READ[1 << (len(part) - 1).bit_length()]
+        parameters: dict[str, object] = dict.fromkeys(names, part[0])
+        parameters.update(zip(names, part, strict=False))
+        for row in tx.execute(statement, parameters):
+            found[row[0]] = SessionRecord._make(row)
+    return found
+
+
+def insert_session(
+    tx: Transaction,
+    *,
+    digest: bytes,
+    handle: str,
+    app_id: str,
+    openid: str,
+    account: tuple[str, str],
+    now_ms: int,
+    client_address: str | None,
+    client_user_agent: str | None,
+    client_device: str | None,
+) -> None:
+    tx.execute(
+        """
+        INSERT INTO sessions (digest, handle, app_id, openid, account_source, account_id,
+          login_at, last_seen_at, client_address, client_user_agent, client_device)
+        VALUES (:digest, :handle, :app_id, :openid, :source, :account_id, :now, :now,
+          :address, :user_agent, :device)
+        """,
+        {
+            "digest": digest,
+            "handle": handle,
+            "app_id": app_id,
+            "openid": openid,
+            "source": account[0],
+            "account_id": account[1],
+            "now": now_ms,
+            "address": client_address or None,
+            "user_agent": client_user_agent or None,
+            "device": client_device or None,
+        },
+    )
+
+
+def end_surplus_sessions(
+    tx: Transaction,
+    *,
+    app_id: str,
+    openid: str,
+    newest_digest: bytes,
+    keep: int,
+    idle_ms: int,
+    absolute_ms: int,
+    now_ms: int,
+) -> list[str]:
+    """End the oldest logins beyond `keep` live sessions of a WeChat user; their handles.
+
+    Live as of now; the one that `newest_digest` names always stays.
+    """
+    rows = tx.execute(
+        """
+        UPDATE sessions SET ended_at = :now, ended_cause = :cause
+        WHERE digest IN (
+          SELECT digest FROM sessions
+          WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
+            AND last_seen_at > :now - :idle AND login_at > :now - :absolute
+          ORDER BY CASE WHEN digest = :newest THEN 0 ELSE 1 END, login_at DESC, handle
+          LIMIT 1000000 OFFSET :keep
+        )
+        RETURNING handle
+        """,
+        {
+            "app_id": app_id,
+            "openid": openid,
+            "newest": newest_digest,
+            "keep": keep,
+            "idle": idle_ms,
+            "absolute": absolute_ms,
+            "now": now_ms,
+            "cause": Cause.REPLACED.value,
+        },
+    )
+    return [handle for (handle,) in rows]
+
+
+def end_session(tx: Transaction, digest: bytes, cause: Cause, *, now_ms: int) -> bool:
+    """End one session; False if it was ended before."""
+    return bool(
+        tx.execute(
+            """
+            UPDATE sessions SET ended_at = :now, ended_cause = :cause
+            WHERE digest = :digest AND ended_at IS NULL RETURNING handle
+            """,
+            {"digest": digest, "cause": cause.value, "now": now_ms},
+        )
+    )
+
+
+def end_sessions_of_wechat_user(
+    tx: Transaction,
+    app_id: str,
+    openid: str,
+    cause: Cause,
+    *,
+    idle_ms: int,
+    absolute_ms: int,
+    now_ms: int,
+) -> int:
+    """End every session of a WeChat user in an app; how many of them were live."""
+    rows = tx.execute(
+        """
+        UPDATE sessions SET ended_at = :now, ended_cause = :cause
+        WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
+        RETURNING last_seen_at, login_at
+        """,
+        {"app_id": app_id, "openid": openid, "cause": cause.value, "now": now_ms},
+    )
+    return sum(
+        last_seen_at + idle_ms > now_ms and login_at + absolute_ms > now_ms
+        for last_seen_at, login_at in rows
+    )
+
+
+def end_sessions_of_account(
+    tx: Transaction, account: tuple[str, str], cause: Cause, *, now_ms: int
+) -> int:
+    """End every session of an account in all apps; how many had not been ended before."""
+    rows = tx.execute(
+        """
+        UPDATE sessions SET ended_at = :now, ended_cause = :cause
+        WHERE account_source = :source AND account_id = :account_id AND ended_at IS NULL
+        RETURNING handle
+        """,
+        {"source": account[0], "account_id": account[1], "cause": cause.value, "now": now_ms},
+    )
+    return len(rows)
+
+
+def touch_sessions(tx: Transaction, seen: Iterable[tuple[bytes, int, int]]) -> None:
+    """Move the idle limit of sessions that were validated: (digest, seen at, idle limit).
+
+    Never revives one: a session that is ended or past its idle limit stays so.
+    """
+    for digest, seen_at, idle_ms in seen:
+        tx.execute(
+            """
+            UPDATE sessions SET last_seen_at = :seen_at
+            WHERE digest = :digest AND last_seen_at < :seen_at AND ended_at IS NULL
+              AND last_seen_at + :idle > :seen_at
+            """,
+            {"digest": digest, "seen_at": seen_at, "idle": idle_ms},
+        )
+
+
+def list_sessions(tx: Transaction, *, limit: int) -> list[SessionRecord]:
+    """Sessions, live and dead, newest login first."""
+    rows = tx.execute(_SELECT + "ORDER BY s.login_at DESC, s.handle LIMIT :limit", {"limit": limit})
+    return [SessionRecord._make(row) for row in rows]

@@ -1,0 +1,199 @@
+"""The embedded engine: one SQLite file in WAL mode, one writer, several readers.
+
+Several processes may have the same file open: the server and the `wxauth`
+command. An acknowledged write survives a crash of the process and of the
+machine (synchronous=FULL; reliability.md rows 1 to 7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import sqlite_utils
+
+from wxauth_server.errors import StoreUnavailable
+from wxauth_server.store.interface import Row, StoreTooNew, StoreUnusable
+from wxauth_server.store.schema import migrate
+
+T = TypeVar("T")
+
+log = logging.getLogger("wxauth.store")
+
+DATABASE_NAME = "wxauth.db"
+
+#: How long a write waits for one of another process (reliability.md row 3).
+BUSY_TIMEOUT_MS = 2_000
+#: Page cache of one connection, KiB.
+_CACHE_KIB = 16 * 1024
+#: Connections for `read`; further readers wait their turn.
+_READERS = 4
+
+# name -> (value set, value read back). Every connection has them: SQLite keeps
+# most of them by connection, and sqlite-utils sets none.
+_PRAGMAS: Mapping[str, tuple[str, object]] = {
+    "journal_mode": ("wal", "wal"),
+    "synchronous": ("FULL", 2),
+    "foreign_keys": ("ON", 1),
+    "busy_timeout": (str(BUSY_TIMEOUT_MS), BUSY_TIMEOUT_MS),
+    "trusted_schema": ("OFF", 0),
+    "cell_size_check": ("ON", 1),
+    "cache_size": (f"-{_CACHE_KIB}", -_CACHE_KIB),
+}
+
+
+class SQLiteTransaction:
+    """The statements of one transaction."""
+
+    def __init__(self, database: sqlite_utils.Database) -> None:
+        self._execute = database.execute
+
+    def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
+        return self._execute(sql, dict(parameters) if parameters else None).fetchall()
+
+
+class SQLiteStore:
+    """A `Store` in `directory`/wxauth.db, created or migrated as needed.
+
+    Raises: StoreUnusable when the file cannot be opened; StoreTooNew when it
+    needs newer code. Neither changes the file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / DATABASE_NAME
+        self._write_lock = threading.Lock()
+        self._idle_readers: queue.LifoQueue[sqlite_utils.Database] = queue.LifoQueue()
+        self._connections: list[sqlite_utils.Database] = []
+        _make_private_directory(directory)
+        _refuse_readable_by_others(self.path)
+        try:
+            self._writer = self._connect()
+            self._begin_migrate_commit()
+            for _ in range(_READERS):
+                self._idle_readers.put(self._connect())
+        except (sqlite3.Error, OSError) as error:
+            self._close_connections()
+            reason = getattr(error, "sqlite_errorname", type(error).__name__)
+            raise StoreUnusable(f"{self.path} cannot be opened as a database ({reason})") from None
+        except (StoreTooNew, StoreUnusable) as error:
+            self._close_connections()
+            raise type(error)(f"{self.path}: {error}") from None
+
+    def read(self, work: Callable[[SQLiteTransaction], T]) -> T:
+        database = self._idle_readers.get()
+        try:
+            with _transaction(database, "BEGIN"):
+                return work(SQLiteTransaction(database))
+        finally:
+            self._idle_readers.put(database)
+
+    def write(self, work: Callable[[SQLiteTransaction], T]) -> T:
+        with self._write_lock, _transaction(self._writer, "BEGIN IMMEDIATE"):
+            return work(SQLiteTransaction(self._writer))
+
+    def pragmas(self) -> list[Mapping[str, object]]:
+        """The settings of every open connection, read back, for tests and diagnosis."""
+        return [_read_back(database) for database in self._connections]
+
+    def close(self) -> None:
+        with self._write_lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._close_connections()
+
+    def _connect(self) -> sqlite_utils.Database:
+        connection = sqlite3.connect(
+            self.path,
+            isolation_level=None,  # we say BEGIN ourselves: IMMEDIATE for every write
+            check_same_thread=False,  # handed from thread to thread, never shared at a time
+            cached_statements=256,
+        )
+        database = sqlite_utils.Database(connection, execute_plugins=False)
+        self._connections.append(database)
+        for name, (value, _) in _PRAGMAS.items():
+            database.execute(f"PRAGMA {name} = {value}")
+        for name, actual in _read_back(database).items():
+            if actual != _PRAGMAS[name][1]:
+                raise StoreUnusable(f"PRAGMA {name} stays {actual}: this disk is not supported")
+        return database
+
+    def _begin_migrate_commit(self) -> None:
+        # Not `write`: an error here is not yet a StoreUnavailable.
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            if migrate(SQLiteTransaction(self._writer)):
+                self._writer.execute("COMMIT")
+            else:
+                self._writer.execute("ROLLBACK")
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+
+    def _close_connections(self) -> None:
+        for database in self._connections:
+            database.close()
+        self._connections.clear()
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite_utils.Database, begin: str) -> Iterator[None]:
+    """BEGIN … COMMIT, or ROLLBACK on any exception; engine failures as StoreUnavailable."""
+    failure: sqlite3.Error | None = None
+    try:
+        database.execute(begin)
+        try:
+            yield
+            database.execute("COMMIT")
+        except BaseException:
+            if database.conn.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+            raise
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a fault of ours, not of the disk
+    except sqlite3.Error as error:
+        failure = error
+    if failure is not None:
+        # The name of the code only: the text may hold SQL or values.
+        log.error("store failed", extra={"sqlite_error": failure.sqlite_errorname})
+        raise StoreUnavailable
+
+
+def _read_back(database: sqlite_utils.Database) -> dict[str, object]:
+    return {name: database.execute(f"PRAGMA {name}").fetchone()[0] for name in _PRAGMAS}
+
+
+def _make_private_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnusable(
+            f"the data directory {directory} cannot be made: {error.strerror}"
+        ) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StoreUnusable(f"the data directory {directory} is not writable: permission denied")
+
+
+def _refuse_readable_by_others(path: Path) -> None:
+    # Made here, so that neither it nor the files SQLite puts beside it, which
+    # take their mode from it, are ever readable by others (reliability.md F22).
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+    if mode & 0o077:
+        raise StoreUnusable(
+            f"{path} can be read by others (mode {mode:04o}): run chmod 600 on it first"
+        )

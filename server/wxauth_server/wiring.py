@@ -1,0 +1,123 @@
+"""Every object of the server, made by hand from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.apps import Apps
+from wxauth_server.auth.last_seen import LastSeen
+from wxauth_server.auth.login import LoginFlow
+from wxauth_server.auth.logout import LogoutFlow
+from wxauth_server.auth.unbind import UnbindFlow
+from wxauth_server.auth.validate_session import SessionValidator
+from wxauth_server.auth.verify_credentials import CredentialVerifier
+from wxauth_server.clock import Clock, SystemClock
+from wxauth_server.config import Configuration
+from wxauth_server.keyring import KeyRing, KeyRingUnusable, Purpose, load_keyring
+from wxauth_server.pools import Pools
+from wxauth_server.rpc.auth_service import AuthServicer
+from wxauth_server.rpc.server import RpcServer
+from wxauth_server.store.accounts import keys_in_use
+from wxauth_server.store.interface import Store
+from wxauth_server.store.shared_reads import SharedReads
+from wxauth_server.store.sqlite import SQLiteStore
+from wxauth_server.wechat.client import WeChatClient
+
+log = logging.getLogger("wxauth.server")
+
+
+def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
+    """The database and the key ring that goes with it.
+
+    Raises: KeyRingUnusable, also when rows need a key that the ring lacks;
+    StoreUnusable, StoreTooNew.
+    """
+    keyring = load_keyring(configuration.keyring_file)
+    store = SQLiteStore(configuration.store.directory)
+    try:
+        _refuse_missing_keys(store, keyring)
+    except BaseException:
+        store.close()
+        raise
+    return store, keyring
+
+
+class Server:
+    """The gRPC service with everything under it, on the running event loop."""
+
+    def __init__(self, configuration: Configuration, *, clock: Clock | None = None) -> None:
+        """Raises: what `open_store` raises; ConfigurationError."""
+        clock = clock or SystemClock()
+        apps = Apps(configuration.served_apps())
+        self._store, keyring = open_store(configuration)
+        self._pools = Pools.create()
+        self._wechat = WeChatClient(configuration.wechat.base_url)
+        self._reads = SharedReads(self._store)
+        self._last_seen = LastSeen(self._store, self._pools.writer)
+        hasher = PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost)
+        verifier = CredentialVerifier(self._store, hasher)
+        validator = SessionValidator(
+            apps=apps, reads=self._reads, last_seen=self._last_seen, clock=clock
+        )
+        servicer = AuthServicer(
+            login=LoginFlow(
+                apps=apps,
+                wechat=self._wechat,
+                verifier=verifier,
+                store=self._store,
+                clock=clock,
+                pools=self._pools,
+            ),
+            validator=validator,
+            unbind=UnbindFlow(
+                validator=validator,
+                wechat=self._wechat,
+                verifier=verifier,
+                store=self._store,
+                clock=clock,
+                pools=self._pools,
+            ),
+            logout=LogoutFlow(
+                validator=validator,
+                store=self._store,
+                clock=clock,
+                writer_pool=self._pools.writer,
+            ),
+        )
+        self._rpc = RpcServer(servicer, configuration.grpc)
+
+    async def start(self) -> int:
+        """Serve; the port that is listened on.
+
+        Raises: PortInUse. Then everything is closed again.
+        """
+        try:
+            port = await self._rpc.start()
+        except BaseException:
+            await self._close()
+            raise
+        self._last_seen.start()
+        return port
+
+    async def stop(self) -> None:
+        """Stop gracefully: callers first, then the work, then the store."""
+        await self._rpc.stop()
+        await self._last_seen.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._pools.close()
+        await self._reads.close()
+        self._wechat.close()
+        await asyncio.to_thread(self._store.close)
+
+
+def _refuse_missing_keys(store: Store, keyring: KeyRing) -> None:
+    for purpose, key_id in store.read(keys_in_use):
+        if keyring.find(Purpose(purpose), key_id) is None:
+            raise KeyRingUnusable(
+                f"the database needs the {purpose} key {key_id}, which the key ring lacks: "
+                "put back the key ring that was in use with this database"
+            )
