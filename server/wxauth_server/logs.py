@@ -48,3 +48,5 @@ def set_up_logs(format: Literal["json", "text"], level: str) -> None:  # noqa: A
     # These write whole URLs, secrets included, below WARNING (reliability.md F2).
     for name in ("urllib3", "requests", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # And this one even as a WARNING, when an answer has malformed headers.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)

@@ -51,22 +51,22 @@ class Server:
         """Raises: what `open_store` raises; ConfigurationError."""
         clock = clock or SystemClock()
         apps = Apps(configuration.served_apps())
-        self._store, keyring = open_store(configuration)
+        self.store, keyring = open_store(configuration)
         self._pools = Pools.create()
         self._wechat = WeChatClient(configuration.wechat.base_url)
-        self._reads = SharedReads(self._store)
-        self._last_seen = LastSeen(self._store, self._pools.writer)
+        self._reads = SharedReads(self.store)
+        self.last_seen = LastSeen(self.store, self._pools.writer)
         hasher = PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost)
-        verifier = CredentialVerifier(self._store, hasher)
+        verifier = CredentialVerifier(self.store, hasher)
         validator = SessionValidator(
-            apps=apps, reads=self._reads, last_seen=self._last_seen, clock=clock
+            apps=apps, reads=self._reads, last_seen=self.last_seen, clock=clock
         )
         servicer = AuthServicer(
             login=LoginFlow(
                 apps=apps,
                 wechat=self._wechat,
                 verifier=verifier,
-                store=self._store,
+                store=self.store,
                 clock=clock,
                 pools=self._pools,
             ),
@@ -75,13 +75,13 @@ class Server:
                 validator=validator,
                 wechat=self._wechat,
                 verifier=verifier,
-                store=self._store,
+                store=self.store,
                 clock=clock,
                 pools=self._pools,
             ),
             logout=LogoutFlow(
                 validator=validator,
-                store=self._store,
+                store=self.store,
                 clock=clock,
                 writer_pool=self._pools.writer,
             ),
@@ -98,20 +98,20 @@ class Server:
         except BaseException:
             await self._close()
             raise
-        self._last_seen.start()
+        self.last_seen.start()
         return port
 
     async def stop(self) -> None:
         """Stop gracefully: callers first, then the work, then the store."""
         await self._rpc.stop()
-        await self._last_seen.close()
+        await self.last_seen.close()
         await self._close()
 
     async def _close(self) -> None:
         await self._pools.close()
         await self._reads.close()
         self._wechat.close()
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self.store.close)
 
 
 def _refuse_missing_keys(store: Store, keyring: KeyRing) -> None:

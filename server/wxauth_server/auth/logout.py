@@ -8,7 +8,7 @@ from wxauth_server.errors import SessionRevoked
 from wxauth_server.pools import BoundedPool
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.store.sessions import Cause, SessionRecord, end_session, read_sessions
+from wxauth_server.store.sessions import Cause, SessionRecord, end_session, read_session
 
 
 class LogoutFlow:
@@ -39,7 +39,7 @@ class LogoutFlow:
 def _log_out(tx: Transaction, session: SessionRecord, now_ms: int) -> str | None:
     """End the session; the cause for which somebody else ended it first, or None."""
     if not end_session(tx, session.digest, Cause.LOGOUT, now_ms=now_ms):
-        ended = read_sessions(tx, [session.digest]).get(session.digest)
+        ended = read_session(tx, session.digest)
         return ended.ended_cause if ended else None
     record_event(
         tx,

@@ -18,7 +18,7 @@ from wxauth_server.store.sessions import (
     Cause,
     SessionRecord,
     end_sessions_of_wechat_user,
-    read_sessions,
+    read_session,
 )
 from wxauth_server.wechat.client import WeChatClient
 
@@ -102,10 +102,11 @@ def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | S
     # The lock keeps a login of the same WeChat user from starting a session
     # between the end of the others and the end of the binding.
     bound = lock_binding(tx, session.app_id, session.openid, session.account, unionid=None)
-    current = read_sessions(tx, [session.digest])[session.digest]
-    if bound is None or current.ended_cause is not None:
+    current = read_session(tx, session.digest)
+    if bound is None or current is None or current.ended_cause is not None:
         # Somebody else was first: the proof was for a session that is no more.
-        return SessionRevoked(current.ended_cause or Cause.UNBOUND)
+        cause = current.ended_cause if current else None
+        return SessionRevoked(cause or Cause.UNBOUND)
     ended = end_sessions_of_wechat_user(
         tx,
         session.app_id,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from wxauth_server.store.sessions import SessionRecord
 
 T = TypeVar("T")
+
+#: Most sessions of one `Store.read_sessions`.
+READ_AT_ONCE = 64
 
 #: Values of the selected columns, in order.
 Row = tuple[Any, ...]
@@ -40,6 +46,14 @@ class Store(Protocol):
         must have no effect but its statements. When this raises StoreUnavailable
         the transaction may nevertheless have been committed, so every write must
         be safe to repeat.
+        """
+        ...
+
+    def read_sessions(self, digests: Sequence[bytes]) -> Mapping[bytes, SessionRecord]:
+        """The sessions with these digests, live or dead, without those never issued.
+
+        At most READ_AT_ONCE of them. The one read of a validation, so each
+        engine has its own fastest way.
         """
         ...
 

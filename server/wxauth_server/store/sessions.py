@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -41,38 +41,23 @@ class SessionRecord(NamedTuple):
         return (self.account_source, self.account_id)
 
 
-_SELECT = """
-SELECT s.digest, s.handle, s.app_id, s.openid, s.login_at, s.last_seen_at, s.ended_at,
-  s.ended_cause, s.account_source, s.account_id, a.username, a.display_name, b.unionid
-FROM sessions s
-JOIN accounts a ON a.source = s.account_source AND a.id = s.account_id
-LEFT JOIN bindings b ON b.app_id = s.app_id AND b.openid = s.openid
-"""
-
-#: Most sessions that one statement reads.
-READ_AT_ONCE = 64
-
-# One statement for each power of two: engines keep prepared ones by their text.
-_READ: Mapping[int, tuple[str, tuple[str, ...]]] = {
-    width: (
-        _SELECT + "WHERE s.digest IN (" + ", ".join(f":d{n}" for n in range(width)) + ")",
-        tuple(f"d{n}" for n in range(width)),
-    )
-    for width in (1, 2, 4, 8, 16, 32, READ_AT_ONCE)
-}
+#: What makes a SessionRecord, in its order.
+SESSION_COLUMNS = """s.digest, s.handle, s.app_id, s.openid, s.login_at, s.last_seen_at,
+  s.ended_at, s.ended_cause, s.account_source, s.account_id, a.username, a.display_name,
+  b.unionid"""
+SESSION_TABLES = """sessions s
+  JOIN accounts a ON a.source = s.account_source AND a.id = s.account_id
+  LEFT JOIN bindings b ON b.app_id = s.app_id AND b.openid = s.openid"""
+_SELECT = f"SELECT {SESSION_COLUMNS} FROM {SESSION_TABLES} "  # noqa: S608 - constants
 
 
-def read_sessions(tx: Transaction, digests: Sequence[bytes]) -> dict[bytes, SessionRecord]:
-    """The sessions with these digests, live or dead; those never issued are left out."""
-    found: dict[bytes, SessionRecord] = {}
-    for start in range(0, len(digests), READ_AT_ONCE):
-        part = digests[start : start + READ_AT_ONCE]
-        statement, names = _READ[1 << (len(part) - 1).bit_length()]
-        parameters: dict[str, object] = dict.fromkeys(names, part[0])
-        parameters.update(zip(names, part, strict=False))
-        for row in tx.execute(statement, parameters):
-            found[row[0]] = SessionRecord._make(row)
-    return found
+def read_session(tx: Transaction, digest: bytes) -> SessionRecord | None:
+    """The session with this digest, live or dead; None if it was never issued.
+
+    Validations read through `Store.read_sessions`, which is faster.
+    """
+    rows = tx.execute(_SELECT + "WHERE s.digest = :digest", {"digest": digest})
+    return SessionRecord._make(rows[0]) if rows else None
 
 
 def insert_session(

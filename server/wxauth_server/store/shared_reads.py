@@ -12,11 +12,10 @@ import logging
 import queue
 import threading
 from collections.abc import Mapping
-from functools import partial
 
 from wxauth_server.errors import Overloaded, StoreUnavailable
-from wxauth_server.store.interface import Store
-from wxauth_server.store.sessions import READ_AT_ONCE, SessionRecord, read_sessions
+from wxauth_server.store.interface import READ_AT_ONCE, Store
+from wxauth_server.store.sessions import SessionRecord
 
 log = logging.getLogger("wxauth.store")
 
@@ -78,7 +77,7 @@ class SharedReads:
         while (digests := self._jobs.get()) is not None:
             found: Mapping[bytes, SessionRecord] | Exception
             try:
-                found = self._store.read(partial(read_sessions, digests=digests))
+                found = self._store.read_sessions(digests)
             except Exception as error:  # noqa: BLE001 - handed to those who wait for it
                 found = error
             self._loop.call_soon_threadsafe(self._answer, found)
@@ -99,6 +98,7 @@ class SharedReads:
             self._busy = False
 
     def _arm(self) -> None:
+        self._disarm()
         self._timer = self._loop.call_later(TIMEOUT_S, self._time_out)
 
     def _disarm(self) -> None:

@@ -1,0 +1,81 @@
+"""Fixtures that several kinds of tests share, and what holds for the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+from wechat_sandbox.app import SandboxApp
+from wxauth_server.config import DEMO_APP_ID, DEMO_APP_SECRET
+
+from tests.canary import CANARY, CanaryHandler
+from tests.running_server import RunningServer, running_server
+from tests.sandbox_server import RunningSandbox, running_sandbox
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of the fault tests")
+    parser.addoption("--forbid-skips", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_configure() -> None:
+    CANARY.keep(DEMO_APP_SECRET)
+    logging.getLogger().addHandler(CanaryHandler(CANARY))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail the run for a leak, and for a skip where skips are forbidden."""
+    problems = CANARY.leaks()
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--forbid-skips") and reporter is not None:
+        skipped = reporter.stats.get("skipped", [])
+        problems += [f"skipped though skips are forbidden: {report.nodeid}" for report in skipped]
+    if problems:
+        for problem in problems:
+            print(f"\nFAILED {problem}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the fault tests run in their long form."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def server_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The one event loop of this process on which test servers run (grpcio wants one)."""
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="server-loop", daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=10)
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[RunningSandbox]:
+    """A WeChat that knows the demo app. State is kept over the run: use fresh users."""
+    with running_sandbox([SandboxApp(DEMO_APP_ID, DEMO_APP_SECRET)]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def own_sandbox() -> Callable[[], object]:
+    """Makes a WeChat of its own, for a test that slows it down."""
+    return lambda: running_sandbox([SandboxApp(DEMO_APP_ID, DEMO_APP_SECRET)])
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, sandbox: RunningSandbox, server_loop: asyncio.AbstractEventLoop
+) -> Iterator[RunningServer]:
+    """The real server on a socket, with an empty store and cheap password hashes."""
+    with running_server(tmp_path / "data", sandbox, server_loop) as running:
+        yield running

@@ -1,0 +1,331 @@
+"""wechat_sandbox over a real socket, byte for byte what WeChat sends."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import requests
+from tests.sandbox_server import RunningSandbox, running_sandbox
+
+from wechat_sandbox import SandboxApp, create_app
+
+SHOP = SandboxApp("wx1111111111111111", "shop-secret-0123456789abcdef")
+BANK = SandboxApp("wx2222222222222222", "bank-secret-0123456789abcdef", platform="group")
+FUND = SandboxApp("wx3333333333333333", "fund-secret-0123456789abcdef", platform="group")
+
+SUCCESS = re.compile(rb'\{"session_key":"([A-Za-z0-9+/]{22}==)","openid":"(o[A-Za-z0-9_-]{27})"\}')
+SUCCESS_WITH_UNIONID = re.compile(
+    rb'\{"session_key":"([A-Za-z0-9+/]{22}==)","openid":"(o[A-Za-z0-9_-]{27})",'
+    rb'"unionid":"(o[A-Za-z0-9_-]{27})"\}'
+)
+
+_ERRMSGS = {
+    40002: "invalid grant_type",
+    40013: "invalid appid",
+    40029: "invalid code",
+    40125: "invalid appsecret",
+    40163: "code been used",
+    41002: "appid missing",
+    41004: "appsecret missing",
+    41008: "missing code",
+    45011: "api minute-quota reach limit",
+}
+
+
+class HandClock:
+    """Unix seconds that move when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_724_281_105.75
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture(scope="module")
+def sandbox(clock: HandClock) -> Iterator[RunningSandbox]:
+    with running_sandbox([SHOP, BANK, FUND], clock=clock) as running:
+        yield running
+
+
+def exchange(sandbox: RunningSandbox, app: SandboxApp, code: str, **changes: str | None) -> bytes:
+    """The bytes of an answer, after checking what all answers have in common."""
+    query = {
+        "appid": app.app_id,
+        "secret": app.secret,
+        "js_code": code,
+        "grant_type": "authorization_code",
+    } | changes
+    sent = {name: value for name, value in query.items() if value is not None}
+    connection = http.client.HTTPConnection(urlsplit(sandbox.base_url).netloc, timeout=10)
+    connection.request("GET", "/sns/jscode2session?" + urlencode(sent))
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    assert response.status == 200
+    assert response.getheader("content-type") == "text/plain"
+    assert response.getheader("content-length") == str(len(body))
+    assert response.getheader("server") is None
+    return body
+
+
+def assert_error(body: bytes, errcode: int, now: float) -> None:
+    expected = rb'\{"errcode":%d,"errmsg":"%s, rid: %08x-[0-9a-f]{8}-[0-9a-f]{8}"\}'
+    assert re.fullmatch(expected % (errcode, _ERRMSGS[errcode].encode(), int(now)), body), body
+
+
+def matched(pattern: re.Pattern[bytes], body: bytes) -> re.Match[bytes]:
+    match = pattern.fullmatch(body)
+    assert match, body
+    return match
+
+
+# --- code2Session -----------------------------------------------------------
+
+
+def test_success_without_a_platform_has_no_unionid_and_no_errcode(sandbox: RunningSandbox) -> None:
+    code = sandbox.mint(SHOP.app_id, "alice")
+    assert re.fullmatch(r"0[0-9A-Za-z]{31}", code)
+
+    match = matched(SUCCESS, exchange(sandbox, SHOP, code))
+
+    assert len(base64.b64decode(match[1], validate=True)) == 16
+
+
+def test_apps_of_one_platform_share_the_unionid_and_not_the_openid(
+    sandbox: RunningSandbox,
+) -> None:
+    bank, fund = (
+        matched(
+            SUCCESS_WITH_UNIONID, exchange(sandbox, app, sandbox.mint(app.app_id, "alice"))
+        ).groups()
+        for app in (BANK, FUND)
+    )
+    assert bank[2] == fund[2]
+    assert bank[1] != fund[1]
+    assert bank[1] != bank[2]
+
+
+def test_a_person_stays_the_same_after_a_restart_and_gets_a_new_session_key(
+    sandbox: RunningSandbox,
+) -> None:
+    def log_in(server: RunningSandbox, user: str) -> re.Match[bytes]:
+        return matched(SUCCESS, exchange(server, SHOP, server.mint(SHOP.app_id, user)))
+
+    first, second, bob = (log_in(sandbox, user) for user in ("alice", "alice", "bob"))
+    with running_sandbox([SHOP]) as restarted:
+        later = log_in(restarted, "alice")
+
+    assert first[2] == second[2] == later[2] != bob[2]
+    assert len({first[1], second[1], later[1], bob[1]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "errcode"),
+    [
+        ({"appid": None}, 41002),
+        ({"appid": ""}, 41002),
+        ({"secret": None}, 41004),
+        ({"js_code": None}, 41008),
+        ({"appid": "wx9999999999999999"}, 40013),
+        ({"appid": BANK.app_id}, 40125),
+        ({"secret": SHOP.secret.upper()}, 40125),
+        ({"grant_type": None}, 40002),
+        ({"grant_type": "client_credential"}, 40002),
+        ({"js_code": "the code is a mock one"}, 40029),
+        ({"js_code": "0" + "a" * 31}, 40029),
+        ({"js_code": "0123456789abcdef" * 4}, 40029),
+        ({"js_code": "\N{GRINNING FACE}&secret=x"}, 40029),
+        ({"appid": BANK.app_id, "secret": BANK.secret}, 40029),
+    ],
+)
+def test_a_wrong_question_gets_its_errcode_and_does_not_burn_the_code(
+    sandbox: RunningSandbox, clock: HandClock, changes: dict[str, str | None], errcode: int
+) -> None:
+    code = sandbox.mint(SHOP.app_id, "alice")
+    assert_error(exchange(sandbox, SHOP, code, **changes), errcode, clock.now)
+    matched(SUCCESS, exchange(sandbox, SHOP, code))
+
+
+def test_a_code_works_once(sandbox: RunningSandbox, clock: HandClock) -> None:
+    code = sandbox.mint(SHOP.app_id, "alice")
+    exchange(sandbox, SHOP, code)
+    assert_error(exchange(sandbox, SHOP, code), 40163, clock.now)
+
+
+def test_codes_do_not_invalidate_each_other(sandbox: RunningSandbox) -> None:
+    older, newer = (sandbox.mint(SHOP.app_id, "alice") for _ in range(2))
+    matched(SUCCESS, exchange(sandbox, SHOP, newer))
+    matched(SUCCESS, exchange(sandbox, SHOP, older))
+
+
+@pytest.mark.parametrize("mint_another", [False, True])
+def test_a_code_lives_for_five_minutes(
+    sandbox: RunningSandbox, clock: HandClock, mint_another: bool
+) -> None:
+    in_time, late = (sandbox.mint(SHOP.app_id, "alice") for _ in range(2))
+    clock.now += 299
+    matched(SUCCESS, exchange(sandbox, SHOP, in_time))
+    clock.now += 1
+    if mint_another:  # which makes the sandbox forget expired codes
+        sandbox.mint(SHOP.app_id, "alice")
+    assert_error(exchange(sandbox, SHOP, late), 40029, clock.now)
+
+
+def test_the_hundred_and_first_login_of_a_minute_waits_for_the_next(
+    sandbox: RunningSandbox, clock: HandClock
+) -> None:
+    for _ in range(100):
+        matched(SUCCESS, exchange(sandbox, SHOP, sandbox.mint(SHOP.app_id, "eager")))
+    code = sandbox.mint(SHOP.app_id, "eager")
+    assert_error(exchange(sandbox, SHOP, code), 45011, clock.now)
+    matched(SUCCESS, exchange(sandbox, SHOP, sandbox.mint(SHOP.app_id, "bob")))
+    clock.now += 60
+    matched(SUCCESS, exchange(sandbox, SHOP, code))
+
+
+def test_only_get_is_served(sandbox: RunningSandbox) -> None:
+    answer = requests.post(sandbox.base_url + "/sns/jscode2session", timeout=10)
+    assert answer.status_code == 405
+
+
+# --- Control ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "error"),
+    [
+        ("codes", b"", "body: not JSON"),
+        ("codes", b"{", "body: not JSON"),
+        ("codes", b"\xff", "body: not JSON"),
+        ("codes", b"[" * 4096, "body: not JSON"),
+        ("codes", b"[]", "body: not a JSON object"),
+        ("codes", b'"' + b"x" * 4096 + b'"', "body: larger than 4096 bytes"),
+        ("codes", b"{}", "appid: the sandbox has no such app"),
+        ("codes", b'{"appid":["wx1111111111111111"]}', "appid: the sandbox has no such app"),
+        ("codes", b'{"appid":"wx9","user":"alice"}', "appid: the sandbox has no such app"),
+        (
+            "codes",
+            b'{"appid":"wx1111111111111111"}',
+            "user: must be a name of 1 to 128 characters",
+        ),
+        (
+            "codes",
+            b'{"appid":"wx1111111111111111","user":""}',
+            "user: must be a name of 1 to 128 characters",
+        ),
+        ("codes", b'{"appid":"wx1111111111111111","user":"\\ud800"}', "user: must be printable"),
+        ("slow", b"{}", "ms: must be a whole number from 0 to 600000"),
+        ("slow", b'{"ms":true}', "ms: must be a whole number from 0 to 600000"),
+        ("slow", b'{"ms":-1}', "ms: must be a whole number from 0 to 600000"),
+        ("slow", b'{"ms":600001}', "ms: must be a whole number from 0 to 600000"),
+    ],
+)
+def test_control_explains_a_bad_request(
+    sandbox: RunningSandbox, path: str, body: bytes, error: str
+) -> None:
+    answer = requests.post(f"{sandbox.base_url}/_control/{path}", data=body, timeout=10)
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+
+def test_the_history_tells_what_was_asked_and_nothing_secret(
+    sandbox: RunningSandbox, clock: HandClock
+) -> None:
+    code = sandbox.mint(BANK.app_id, "alice")
+    exchange(sandbox, BANK, code)
+    exchange(sandbox, BANK, code)
+    exchange(sandbox, BANK, "0unknown", appid=BANK.secret)
+
+    assert sandbox.exchanges()[-3:] == [
+        {"time": clock.now, "appid": BANK.app_id, "user": "alice", "errcode": 0},
+        {"time": clock.now, "appid": BANK.app_id, "user": "alice", "errcode": 40163},
+        {"time": clock.now, "appid": None, "user": None, "errcode": 40013},
+    ]
+
+
+def test_the_history_keeps_the_last_thousand(sandbox: RunningSandbox) -> None:
+    connection = http.client.HTTPConnection(urlsplit(sandbox.base_url).netloc, timeout=10)
+    for n in range(1001):
+        app_id = "" if n == 0 else "wx9"  # the first gives another errcode
+        connection.request("GET", f"/sns/jscode2session?appid={app_id}")
+        connection.getresponse().read()
+    connection.close()
+    history = sandbox.exchanges()
+    assert len(history) == 1000
+    assert {entry["errcode"] for entry in history} == {41004}
+
+
+def test_slow_holds_answers_back_and_can_be_switched_off(
+    sandbox: RunningSandbox, clock: HandClock
+) -> None:
+    sandbox.slow(100)
+    code = sandbox.mint(SHOP.app_id, "alice")
+    began = time.monotonic()
+    matched(SUCCESS, exchange(sandbox, SHOP, code))
+    assert time.monotonic() - began >= 0.1
+
+    sandbox.slow(600_000)
+    code = sandbox.mint(SHOP.app_id, "alice")
+    with pytest.raises(requests.ReadTimeout):
+        requests.get(
+            sandbox.base_url + "/sns/jscode2session",
+            params={
+                "appid": SHOP.app_id,
+                "secret": SHOP.secret,
+                "js_code": code,
+                "grant_type": "authorization_code",
+            },
+            timeout=0.1,
+        )
+    sandbox.slow(0)
+    assert_error(exchange(sandbox, SHOP, code), 40163, clock.now)  # the lost answer burnt it
+
+
+# --- Start and logs ---------------------------------------------------------
+
+
+def test_it_warns_at_the_start_and_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # the test's own client
+    with running_sandbox([SHOP]) as sandbox:
+        code = sandbox.mint(SHOP.app_id, "alice")
+        key = json.loads(exchange(sandbox, SHOP, code))["session_key"]
+        exchange(sandbox, SHOP, code)
+    assert "This is a sandbox, not WeChat" in caplog.text
+    for secret in (SHOP.secret, code, key):
+        assert secret not in caplog.text
+    assert SHOP.secret not in repr(SHOP)
+
+
+def test_two_apps_with_one_id_are_refused() -> None:
+    with pytest.raises(ValueError, match="same app_id"):
+        create_app([SHOP, SandboxApp(SHOP.app_id, "other")])
+
+
+def test_many_clients_at_once_get_exactly_one_success_a_code(sandbox: RunningSandbox) -> None:
+    code = sandbox.mint(SHOP.app_id, "alice")
+    answers: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(exchange(sandbox, SHOP, code)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([answer for answer in answers if SUCCESS.fullmatch(answer)]) == 1
+    assert len(answers) == 8
