@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp is older than pyproject.toml when dependencies changed: install again.
 READY := $(VENV)/.installed
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
+STUBS ?= proto
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format generate bench faults clean
@@ -39,8 +41,8 @@ format: $(READY) ## Format the code
 	$(BIN)/buf format --write proto
 
 generate: $(READY) ## Generate the Python stubs from proto/
-	$(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=proto --mypy_out=quiet:proto proto/wxauth/v1/*.proto
-	$(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --grpc_python_out=proto --mypy_grpc_out=quiet:proto proto/wxauth/v1/*_service.proto
+	$(PROTOC) --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --python_out=$(STUBS) --mypy_out=quiet:$(STUBS) proto/wxauth/v1/*.proto
+	$(PROTOC) --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) proto/wxauth/v1/*_service.proto
 
 bench: $(READY) ## Measure the figures of the README and print them as a table
 	$(BIN)/python -m tests.bench

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from wechat_sandbox.app import SandboxApp
-from wxauth_server.config import DEMO_APP_ID, DEMO_APP_SECRET
 
 from tests.canary import CANARY, CanaryHandler
 from tests.running_server import RunningServer, running_server
 from tests.sandbox_server import RunningSandbox, running_sandbox
+from wechat_sandbox.app import SandboxApp
+from wxauth_server.config import DEMO_APP_ID, DEMO_APP_SECRET
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

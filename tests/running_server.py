@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
+
+from tests.canary import CANARY
+from tests.sandbox_server import RunningSandbox
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LoginResponse,
@@ -28,9 +31,6 @@ from wxauth_server.keyring import create_keyring, load_keyring
 from wxauth_server.store.accounts import insert_account
 from wxauth_server.store.interface import Store
 from wxauth_server.wiring import Server
-
-from tests.canary import CANARY
-from tests.sandbox_server import RunningSandbox
 
 T = TypeVar("T")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import bcrypt
 import grpc
 import pytest
-from wxauth_server.accounts.passwords import take_over_bcrypt
-from wxauth_server.store.accounts import keys_in_use
 
 from tests.canary import CANARY
 from tests.running_server import RunningServer, refused
+from wxauth_server.accounts.passwords import take_over_bcrypt
+from wxauth_server.store.accounts import keys_in_use
 
 PASSWORD = "correct horse battery"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest, ValidateSessionRequest
-from wxauth_server.config import DEMO_APP_ID
-from wxauth_server.session_id import new_session_id
 
 from tests.running_server import FakeClock, RunningServer, refused, running_server
 from tests.sandbox_server import RunningSandbox
+from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest, ValidateSessionRequest
+from wxauth_server.config import DEMO_APP_ID
+from wxauth_server.session_id import new_session_id
 
 DAY_MS = 86_400_000
 PASSWORD = "correct horse battery"

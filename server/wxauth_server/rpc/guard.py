@@ -93,8 +93,9 @@ def _guard(handler: Any, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]
     deserialize = _guard_deserializer(handler.request_deserializer)
     serialize = handler.response_serializer
     if handler.unary_unary is not None:
+        # Serialized inside the guard, so that a wrong answer is a fault like others.
         return grpc.unary_unary_rpc_method_handler(
-            _guard_unary(handler.unary_unary, least_time_s), deserialize, serialize
+            _guard_unary(handler.unary_unary, serialize, least_time_s), deserialize, None
         )
     if handler.unary_stream is not None:
         return grpc.unary_stream_rpc_method_handler(
@@ -117,14 +118,18 @@ def _guard_deserializer(deserialize: Callable[[bytes], Any]) -> Callable[[bytes]
     return guarded
 
 
-def _guard_unary(method: Callable[[Any, Context], Any], least_time_s: float) -> Any:
-    async def guarded(request: Any, context: Context) -> Any:
+def _guard_unary(
+    method: Callable[[Any, Context], Any],
+    serialize: Callable[[Any], bytes],
+    least_time_s: float,
+) -> Any:
+    async def guarded(request: Any, context: Context) -> bytes:
         try:
             if request is _MALFORMED:
                 _refuse_malformed()
             if least_time_s and _time_left_s(context) < least_time_s:
                 raise DeadlineTooShort
-            return await method(request, context)
+            return serialize(await method(request, context))
         except BaseException as error:  # noqa: BLE001 - the outermost handler
             await _end(context, error)
 

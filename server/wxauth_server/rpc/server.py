@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
+from typing import TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,10 +12,12 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from wxauth.v1 import auth_service_pb2_grpc
 from wxauth.v1.auth_service_pb2 import DESCRIPTOR
+from wxauth.v1.auth_service_pb2_grpc import (
+    AuthServiceServicer,
+    add_AuthServiceServicer_to_server,
+)
 from wxauth_server.config import GrpcSettings
-from wxauth_server.rpc.auth_service import AuthServicer
 from wxauth_server.rpc.guard import GuardedServer
 
 log = logging.getLogger("wxauth.rpc")
@@ -24,9 +26,11 @@ AUTH_SERVICE = DESCRIPTOR.services_by_name["AuthService"].full_name
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 _REFLECTION_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 
+ChannelOptions: TypeAlias = tuple[tuple[str, int], ...]
+
 #: reliability.md section 3 says why each; tests/rpc/test_limits.py proves them,
 #: since grpcio accepts a misspelt name in silence.
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+CHANNEL_OPTIONS: ChannelOptions = (
     # Per connection. Not 100: grpcio counts a stream until its last frame has
     # left, and refused calls of a client that kept to 90 at a time (measured).
     ("grpc.max_concurrent_streams", 250),
@@ -65,15 +69,22 @@ class PortInUse(Exception):
 class RpcServer:
     """Serves the servicer on one address, on the running event loop."""
 
-    def __init__(self, servicer: AuthServicer, settings: GrpcSettings) -> None:
+    def __init__(
+        self,
+        servicer: AuthServiceServicer,
+        settings: GrpcSettings,
+        *,
+        options: ChannelOptions = CHANNEL_OPTIONS,
+        maximum_concurrent_rpcs: int = MAX_CONCURRENT_RPCS,
+    ) -> None:
         self._settings = settings
         self._health = HealthServicer()
         self._server = grpc.aio.server(
-            options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS
+            options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs
         )
         # The generated functions ask for a server; they use the two methods it has.
         guarded = cast("grpc.aio.Server", GuardedServer(self._server))
-        auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, guarded)
+        add_AuthServiceServicer_to_server(servicer, guarded)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if settings.reflection:
             names = (AUTH_SERVICE, _HEALTH_SERVICE, _REFLECTION_SERVICE)

@@ -1,0 +1,124 @@
+"""POST /login, and GET /login where it is allowed: step 2 of a mini-program login."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Query
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wxauth_client import AsyncAuthClient, ClientInfo, RequestInvalid, Violation
+from wxauth_gateway.answers import ClientSource, answer, error_responses
+from wxauth_gateway.messages import LoginAnswer, LoginBody
+
+# WeChat sets the Referer and a mini-program cannot: wechat-api.md section 5. Yet
+# anything else can send it, so it selects the app and proves nothing.
+_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/.*")
+_MAX_USER_AGENT_BYTES = 512
+
+_ERRORS = error_responses(401, 403, 409, 429, 503, 504)
+
+
+def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
+    async def login(request: Request, body: LoginBody) -> Response:
+        """Begin a session. After any failure, retry with a new code from wx.login."""
+        return await _login(client(), request, body)
+
+    api.add_api_route(
+        "/login",
+        login,
+        methods=["POST"],
+        summary="Log in",
+        response_model=LoginAnswer,
+        responses=_ERRORS | error_responses(408, 413, 415),
+    )
+    if not allow_get:
+        return
+
+    async def login_by_get(
+        request: Request,
+        code: Annotated[str, Query()],
+        username: Annotated[str, Query()] = "",
+        password: Annotated[str, Query()] = "",
+        app_id: Annotated[str, Query(alias="appId")] = "",
+        device: Annotated[str, Query()] = "",
+    ) -> Response:
+        """The textbook's login. For demonstrations only: its URL holds the password."""
+        # The parameters above are for the documentation; these are read strictly.
+        del code, username, password, app_id, device
+        return await _login(client(), request, read_query(request.scope["query_string"]))
+
+    api.add_api_route(
+        "/login",
+        login_by_get,
+        methods=["GET"],
+        summary="Log in, with everything in the URL",
+        response_model=LoginAnswer,
+        responses=_ERRORS,
+    )
+
+
+async def _login(client: AsyncAuthClient, request: Request, body: LoginBody) -> Response:
+    login = await client.login(
+        body.code,
+        app_id=body.app_id or _app_of_referer(request),
+        username=body.username,
+        password=body.password,
+        client=ClientInfo(_address(request), _user_agent(request), body.device),
+    )
+    return answer(LoginAnswer.of(login))
+
+
+def read_query(query: bytes) -> LoginBody:
+    """The login in a query string: each parameter once, known, and in UTF-8.
+
+    Raises RequestInvalid.
+    """
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=len(LoginBody.model_fields),
+        )
+    except ValueError:  # its message would quote the query
+        raise _invalid(("", "not a query string of known parameters in UTF-8")) from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _invalid(("", "a parameter stands twice"))
+    if any("\0" in value for value in fields.values()):
+        raise _invalid(("", "a text contains NUL"))
+    try:
+        return LoginBody.model_validate(fields)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        raise _invalid(
+            *((str(problem["loc"][-1])[:64], problem["msg"]) for problem in problems)
+        ) from None
+
+
+def _invalid(*violations: tuple[str, str]) -> RequestInvalid:
+    error = RequestInvalid("The request is not valid.")
+    error.violations = tuple(Violation(*violation) for violation in violations)
+    return error
+
+
+def _app_of_referer(request: Request) -> str:
+    referers = request.headers.getlist("referer")
+    match = _REFERER.fullmatch(referers[0]) if len(referers) == 1 else None
+    return match[1] if match else ""
+
+
+def _address(request: Request) -> str:
+    """The peer of the socket: a forwarded address is anybody's to claim."""
+    return request.client.host.partition("%")[0] if request.client else ""
+
+
+def _user_agent(request: Request) -> str:
+    raw = next((value for name, value in request.scope["headers"] if name == b"user-agent"), b"")
+    return str(raw[:_MAX_USER_AGENT_BYTES].decode("utf-8", "ignore"))

@@ -1,0 +1,125 @@
+"""The calls as data: what is sent, how the answer is read, what counts as success.
+
+The core that the sync and the asyncio client share. No I/O in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
+
+from wxauth.v1 import auth_service_pb2 as pb
+from wxauth_client.errors import RequestInvalid, SessionRevoked, Violation, WxauthError
+from wxauth_client.reading import read_login, read_logout, read_session, read_unbound
+from wxauth_client.values import ClientInfo, Login, Session, Unbound
+
+# Default deadlines. A validation is one read; a login waits for WeChat (3 s)
+# and for its turn at the password hash.
+LOGIN_TIMEOUT_S = 8.0
+VALIDATE_TIMEOUT_S = 0.5
+UNBIND_TIMEOUT_S = 8.0
+LOGOUT_TIMEOUT_S = 2.0
+READY_TIMEOUT_S = 1.0
+
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[RequestT, AnswerT, ResultT]):
+    """One call to make. Its repr hides the request, which holds secrets."""
+
+    request: RequestT
+    timeout_s: float
+    read: Callable[[AnswerT], ResultT]
+    # Gives the result of a call whose failure means that it was done before;
+    # raises every other failure.
+    settle: Callable[[WxauthError], ResultT]
+
+    def __repr__(self) -> str:
+        return f"<Call {type(self.request).__name__}>"
+
+
+def login(
+    code: str,
+    app_id: str,
+    username: str,
+    password: str,
+    client: ClientInfo | None,
+    timeout_s: float | None,
+) -> Call[pb.LoginRequest, pb.LoginResponse, Login]:
+    def request() -> pb.LoginRequest:
+        asked = pb.LoginRequest(app_id=app_id, code=code, username=username, password=password)
+        if client is not None:
+            asked.client.address = client.address
+            asked.client.user_agent = client.user_agent
+            asked.client.device = client.device
+        return asked
+
+    return Call(_encodable(request), _or(timeout_s, LOGIN_TIMEOUT_S), read_login, _raise)
+
+
+def validate(
+    session_id: str, app_id: str, timeout_s: float | None
+) -> Call[pb.ValidateSessionRequest, pb.ValidateSessionResponse, Session]:
+    return Call(
+        _encodable(lambda: pb.ValidateSessionRequest(session_id=session_id, app_id=app_id)),
+        _or(timeout_s, VALIDATE_TIMEOUT_S),
+        read_session,
+        _raise,
+    )
+
+
+def unbind(
+    session_id: str, code: str, password: str, timeout_s: float | None
+) -> Call[pb.UnbindRequest, pb.UnbindResponse, Unbound]:
+    if code and password:
+        raise ValueError("give code or password as proof, not both")
+
+    def request() -> pb.UnbindRequest:
+        if password:
+            return pb.UnbindRequest(session_id=session_id, password=password)
+        return pb.UnbindRequest(session_id=session_id, code=code)
+
+    def settle(error: WxauthError) -> Unbound:
+        if isinstance(error, SessionRevoked) and error.cause == "UNBOUND":
+            return Unbound(already=True)
+        raise error
+
+    return Call(_encodable(request), _or(timeout_s, UNBIND_TIMEOUT_S), read_unbound, settle)
+
+
+def logout(
+    session_id: str, timeout_s: float | None
+) -> Call[pb.LogoutRequest, pb.LogoutResponse, None]:
+    def settle(error: WxauthError) -> None:
+        if not (isinstance(error, SessionRevoked) and error.cause == "LOGOUT"):
+            raise error
+
+    return Call(
+        _encodable(lambda: pb.LogoutRequest(session_id=session_id)),
+        _or(timeout_s, LOGOUT_TIMEOUT_S),
+        read_logout,
+        settle,
+    )
+
+
+def _raise(error: WxauthError) -> NoReturn:
+    raise error
+
+
+def _or(timeout_s: float | None, default_s: float) -> float:
+    return default_s if timeout_s is None else timeout_s
+
+
+def _encodable(request: Callable[[], RequestT]) -> RequestT:
+    """Text that UTF-8 cannot hold (a lone surrogate) is a bad request, not a crash."""
+    try:
+        return request()
+    except UnicodeEncodeError:
+        error = RequestInvalid("The request is not valid.")
+        error.violations = (Violation("", "a text is not valid Unicode"),)
+        # Not chained: the cause quotes the text, which may be a password.
+        raise error from None

@@ -1,0 +1,74 @@
+"""What goes into a call and what comes out: plain values, no protobuf.
+
+Secrets and personal ids are left out of `repr`, so that a logged or asserted
+value does not spread them. All times are aware, in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """The user's device, as a gateway saw it; the limits in bytes are the contract's.
+
+    The server trusts it from gateways only.
+    """
+
+    address: str = ""  # IPv4 or IPv6 text, at most 45
+    user_agent: str = ""  # at most 512
+    device: str = ""  # what the user would call it, at most 128
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One of the company's own accounts; (source, id) identifies it."""
+
+    source: str
+    id: str
+    username: str  # empty if the account has none
+    display_name: str  # empty if unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A session that has just begun."""
+
+    session_id: str = field(repr=False)  # the secret; the server shows it only here
+    account: Account
+    bound_now: bool  # True if this login made the binding
+    idle_expire_time: datetime  # each use moves it
+    absolute_expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A live session: whose it is and until when."""
+
+    account: Account
+    app_id: str
+    openid: str = field(repr=False)
+    unionid: str = field(repr=False)  # empty until WeChat sends one
+    handle: str  # the session's public name: safe to log, opens nothing
+    login_time: datetime
+    idle_expire_time: datetime  # each use moves it
+    absolute_expire_time: datetime
+    reuse_for: timedelta  # how long this answer may be reused, from the start of the call
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A binding that has ended, and with it all its sessions.
+
+    `already` is True when this session's binding had been ended before, by a
+    call whose answer was lost perhaps. The server then tells nothing more, so
+    the other fields are None. Nor does it speak of a binding made since.
+    """
+
+    already: bool
+    account: Account | None = None
+    app_id: str | None = None
+    openid: str | None = field(default=None, repr=False)
+    sessions_ended: int | None = None  # the caller's own included

@@ -1,0 +1,72 @@
+"""A gateway in front of a scripted gRPC server; and one that allows GET /login."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.gateway.running import running_gateways
+from tests.scripted_server import ScriptedServer, scripted_server
+from wxauth_gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True)
+class Running:
+    server: ScriptedServer
+    address: tuple[str, int]
+    lenient_address: tuple[str, int]
+    lost_address: tuple[str, int]  # its gRPC server does not exist
+
+
+@pytest.fixture(scope="session")
+def running(server_loop: asyncio.AbstractEventLoop) -> Iterator[Running]:
+    with (
+        scripted_server() as server,
+        running_gateways(
+            [
+                GatewaySettings(server=server.address),
+                GatewaySettings(server=server.address, allow_get_login=True),
+                GatewaySettings(server="127.0.0.1:1"),
+            ],
+            server_loop,
+        ) as addresses,
+    ):
+        yield Running(server, *addresses)
+
+
+@pytest.fixture
+def server(running: Running) -> ScriptedServer:
+    """The gRPC server behind; its script starts afresh."""
+    running.server.reset()
+    return running.server
+
+
+def _http(address: tuple[str, int]) -> httpx.Client:
+    # verify=False, or each client first loads all the root certificates.
+    base_url = f"http://{address[0]}:{address[1]}"
+    return httpx.Client(base_url=base_url, trust_env=False, verify=False)
+
+
+@pytest.fixture
+def http(running: Running, server: ScriptedServer) -> Iterator[httpx.Client]:
+    """Talks to the gateway as it is by default."""
+    with _http(running.address) as client:
+        yield client
+
+
+@pytest.fixture
+def lenient(running: Running, server: ScriptedServer) -> Iterator[httpx.Client]:
+    """Talks to the gateway that allows GET /login."""
+    with _http(running.lenient_address) as client:
+        yield client
+
+
+@pytest.fixture
+def lost(running: Running) -> Iterator[httpx.Client]:
+    """Talks to a gateway whose gRPC server does not exist."""
+    with _http(running.lost_address) as client:
+        yield client

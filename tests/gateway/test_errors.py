@@ -1,0 +1,154 @@
+"""Every failure becomes one envelope with the right HTTP status."""
+
+from __future__ import annotations
+
+import logging
+
+import httpx
+import pytest
+
+from tests.scripted_server import SESSION_ID, Answer, ScriptedServer, fail, refuse
+from wxauth.v1.error_reason_pb2 import ErrorReason
+from wxauth_client import errors as client_errors
+from wxauth_gateway.errors import HTTP_STATUS
+
+BEARER = {"Authorization": f"Bearer {SESSION_ID}"}
+
+# error_reason.proto's statuses through google.rpc.Code.
+EXPECTED = {
+    "CODE_INVALID": 401,
+    "CODE_USED": 401,
+    "CREDENTIALS_INVALID": 401,
+    "SESSION_INVALID": 401,
+    "SESSION_EXPIRED": 401,
+    "SESSION_REVOKED": 401,
+    "BINDING_REQUIRED": 400,
+    "OPENID_ALREADY_BOUND": 409,
+    "ACCOUNT_ALREADY_BOUND": 409,
+    "ACCOUNT_DISABLED": 403,
+    "PROOF_INVALID": 403,
+    "WECHAT_USER_BLOCKED": 403,
+    "WECHAT_RATE_LIMITED": 429,
+    "THROTTLED": 429,
+    "OVERLOADED": 429,
+    "WECHAT_UNAVAILABLE": 503,
+    "STORE_UNAVAILABLE": 503,
+    "WECHAT_MISCONFIGURED": 500,
+    "CALLER_UNAUTHENTICATED": 503,
+    "CALLER_FORBIDDEN": 503,
+    "REQUEST_INVALID": 400,
+    "DEADLINE_TOO_SHORT": 504,
+    "INTERNAL": 500,
+}
+
+
+def test_every_reason_has_an_http_status() -> None:
+    names = {name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number}
+    assert set(EXPECTED) == names
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("reason", EXPECTED)
+def test_a_reason(http: httpx.Client, server: ScriptedServer, reason: str, method: str) -> None:
+    status = client_errors.OF_THE_CONTRACT[reason].status
+    refusal = refuse(reason, status, metadata={"key": "value"})
+    server.answers["Login"] = server.answers["ValidateSession"] = refusal
+    if method == "POST":
+        answer = http.post("/login", json={"code": "c"})
+    else:
+        answer = http.get("/session", headers=BEARER)
+    code = EXPECTED[reason]
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["reason"]) == (code, code, reason)
+    assert ("WWW-Authenticate" in answer.headers) == (code == 401)
+    if not reason.startswith("CALLER_"):
+        assert (error["status"], error["message"]) == (status, "A fixed text.")
+        assert error["metadata"] == {"key": "value"}
+        assert HTTP_STATUS[status] == code
+    else:
+        assert (error["status"], error["metadata"]) == ("UNAVAILABLE", {})
+
+
+@pytest.mark.parametrize(("wait_s", "header"), [(0.2, "1"), (1, "1"), (59.5, "60"), (None, None)])
+def test_retry_after_in_whole_seconds(
+    http: httpx.Client, server: ScriptedServer, wait_s: float | None, header: str | None
+) -> None:
+    server.answers["Login"] = refuse("THROTTLED", "RESOURCE_EXHAUSTED", retry_after_s=wait_s)
+    assert http.post("/login", json={"code": "c"}).headers.get("Retry-After") == header
+
+
+def test_violations_carry_the_names_of_http(http: httpx.Client, server: ScriptedServer) -> None:
+    server.answers["Login"] = refuse(
+        "REQUEST_INVALID",
+        "INVALID_ARGUMENT",
+        violations=[("app_id", "too long"), ("client.device", "too long"), ("code", "missing")],
+    )
+    error = http.post("/login", json={"code": "c"}).json()["error"]
+    assert error["violations"] == [
+        {"field": "appId", "problem": "too long"},
+        {"field": "device", "problem": "too long"},
+        {"field": "code", "problem": "missing"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        pytest.param(fail("UNAVAILABLE"), 503, "SERVER_UNREACHABLE", id="unavailable"),
+        pytest.param(fail("CANCELLED"), 503, "SERVER_UNREACHABLE", id="cancelled"),
+        pytest.param(fail("DEADLINE_EXCEEDED"), 504, "DEADLINE_EXCEEDED", id="deadline"),
+        pytest.param(fail("UNKNOWN", "CANARY"), 500, "INTERNAL", id="unknown"),
+        pytest.param(fail("UNAUTHENTICATED", "CANARY"), 500, "INTERNAL", id="unauthenticated"),
+        pytest.param(refuse("MOON", "ABORTED"), 409, "MOON", id="newer"),
+    ],
+)
+def test_other_failures(
+    http: httpx.Client, server: ScriptedServer, answer: Answer, code: int, reason: str
+) -> None:
+    server.answers["Login"] = answer
+    got = http.post("/login", json={"code": "c"})
+    assert (got.status_code, got.json()["error"]["reason"]) == (code, reason)
+    assert "CANARY" not in got.text
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_an_unexpected_exception(
+    http: httpx.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("CANARY")
+
+    monkeypatch.setattr("wxauth_client.calls.login", broken)
+    monkeypatch.setattr("wxauth_client.calls.validate", broken)
+    with caplog.at_level(logging.INFO):
+        if method == "POST":
+            answer = http.post("/login", json={"code": "c"})
+        else:
+            answer = http.get("/session", headers=BEARER)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["status"], error["reason"]) == (500, "INTERNAL", "INTERNAL")
+    assert "CANARY" not in answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(logged) == 1  # once, and not by uvicorn as well
+    assert error["metadata"]["error_id"] in logged[0].getMessage()
+    assert logged[0].exc_info
+
+
+def test_probes(http: httpx.Client, server: ScriptedServer, lost: httpx.Client) -> None:
+    assert (http.get("/healthz").status_code, http.get("/readyz").status_code) == (200, 200)
+    assert (lost.get("/healthz").status_code, lost.get("/readyz").status_code) == (200, 503)
+    assert server.asked == []
+
+
+def test_no_server(lost: httpx.Client) -> None:
+    for answer in (
+        lost.post("/login", json={"code": "c"}),
+        lost.get("/session", headers=BEARER),
+    ):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["reason"]) == (503, "SERVER_UNREACHABLE")
+        assert "127.0.0.1" not in answer.text

@@ -1,0 +1,181 @@
+"""POST /login and GET /login."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.scripted_server import SESSION_ID, ScriptedServer
+from wxauth.v1 import auth_service_pb2 as pb
+
+ANSWER = {
+    "sessionId": SESSION_ID,
+    "expireTime": "2026-03-01T12:00:00.250Z",
+    "absoluteExpireTime": "2026-03-01T12:00:00Z",
+    "account": {
+        "source": "local",
+        "id": "1001",
+        "username": "张三",
+        "displayName": "Zhang San",
+    },
+    "boundNow": True,
+}
+APP = "wx0123456789abcdef"
+
+
+def test_a_login_with_everything(http: httpx.Client, server: ScriptedServer) -> None:
+    answer = http.post(
+        "/login",
+        json={"appId": "wx1", "code": "c", "username": "张三", "password": "p", "device": "d"},
+        headers={"User-Agent": "agent"},
+    )
+    assert (answer.status_code, answer.json()) == (200, ANSWER)
+    assert server.requests("Login") == [
+        pb.LoginRequest(
+            app_id="wx1",
+            code="c",
+            username="张三",
+            password="p",
+            client=pb.ClientInfo(address="127.0.0.1", user_agent="agent", device="d"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("referer", "app_id"),
+    [
+        (f"https://servicewechat.com/{APP}/0/page-frame.html", APP),
+        (f"https://servicewechat.com/{APP}/devtools/page-frame.html", APP),
+        (f"https://servicewechat.com/{APP}", ""),
+        (f"http://servicewechat.com/{APP}/0/page-frame.html", ""),
+        (f"https://servicewechat.com.example.org/{APP}/0/", ""),
+        (f"https://example.org/https://servicewechat.com/{APP}/0/", ""),
+        ("https://servicewechat.com/wx0123456789ABCDEF/0/", ""),
+        ("https://servicewechat.com/wx0123/0/", ""),
+        ("", ""),
+    ],
+)
+def test_the_referer_selects_the_app(
+    http: httpx.Client, server: ScriptedServer, referer: str, app_id: str
+) -> None:
+    http.post("/login", json={"code": "c"}, headers={"Referer": referer}).raise_for_status()
+    assert server.requests("Login")[0].app_id == app_id
+
+
+def test_the_body_selects_the_app_before_the_referer(
+    http: httpx.Client, server: ScriptedServer
+) -> None:
+    referer = f"https://servicewechat.com/{APP}/0/page-frame.html"
+    http.post("/login", json={"code": "c", "appId": "wx1"}, headers={"Referer": referer})
+    assert server.requests("Login")[0].app_id == "wx1"
+
+
+def test_two_referers_select_nothing(http: httpx.Client, server: ScriptedServer) -> None:
+    referer = ("Referer", f"https://servicewechat.com/{APP}/0/page-frame.html")
+    http.post("/login", json={"code": "c"}, headers=[referer, referer]).raise_for_status()
+    assert server.requests("Login")[0].app_id == ""
+
+
+def test_nobody_can_claim_an_address(http: httpx.Client, server: ScriptedServer) -> None:
+    claims = dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "CF-Connecting-IP"), "192.0.2.9")
+    http.post("/login", json={"code": "c"}, headers=claims)
+    assert server.requests("Login")[0].client.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"a" * 600, "a" * 512),
+        ("微".encode() * 200, "微" * 170),  # cut between characters
+        (b"a\xffb", "ab"),
+    ],
+    ids=["long", "long Chinese", "not UTF-8"],
+)
+def test_the_user_agent_is_cut_to_512_bytes(
+    http: httpx.Client, server: ScriptedServer, sent: bytes, kept: str
+) -> None:
+    http.post("/login", json={"code": "c"}, headers=[(b"User-Agent", sent)]).raise_for_status()
+    assert server.requests("Login")[0].client.user_agent == kept
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "code"),
+        ({"code": "c", "app_id": "wx1"}, "app_id"),
+        ({"code": "c", "appId": "wx1", "app_id": "wx1"}, "app_id"),
+        ({"code": "c", "more": 1}, "more"),
+        ({"code": 1}, "code"),
+        ({"code": None}, "code"),
+        ({"code": "c", "password": True}, "password"),
+        ({"code": "c", "username": ["a"]}, "username"),
+        ({"code": "c", "appId": {}}, "appId"),
+    ],
+    ids=str,
+)
+def test_a_body_that_is_not_a_login(
+    http: httpx.Client, server: ScriptedServer, body: dict[str, Any], field: str
+) -> None:
+    answer = http.post("/login", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["status"]) == (400, 400, "INVALID_ARGUMENT")
+    assert error["reason"] == "REQUEST_INVALID"
+    assert [violation["field"] for violation in error["violations"]] == [field]
+    assert server.asked == []
+
+
+def test_a_refusal_quotes_no_value(http: httpx.Client) -> None:
+    answer = http.post("/login", json={"code": ["CANARY"], "password": 1, "x": "CANARY"})
+    assert answer.status_code == 400
+    assert "CANARY" not in answer.text
+
+
+def test_a_login_without_a_body(http: httpx.Client) -> None:
+    assert http.post("/login").status_code == 400
+
+
+def test_get_login_is_off_by_default(http: httpx.Client, server: ScriptedServer) -> None:
+    answer = http.get("/login?username=a&password=p&code=c")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert server.asked == []
+
+
+def test_the_textbook_login(lenient: httpx.Client, server: ScriptedServer) -> None:
+    # As wx.request encodes it: encodeURIComponent, so a plus is %2B.
+    answer = lenient.get("/login?username=%E5%BC%A0%E4%B8%89&password=p%2Bq%26&code=c&appId=wx1")
+    assert (answer.status_code, answer.json()) == (200, ANSWER)
+    request = server.requests("Login")[0]
+    assert (request.username, request.password) == ("张三", "p+q&")
+    assert (request.code, request.app_id) == ("c", "wx1")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "code=c&code=c",
+        "code=c&password=a&password=b",
+        "code=c&app_id=wx1",
+        "code=c&more=1",
+        "username=a",
+        "",
+        "code",
+        "code=%FF",
+        "code=c&username=%00",
+        "code=c&" + "&".join(f"x{number}=1" for number in range(50)),
+    ],
+    ids=lambda query: query[:30],
+)
+def test_a_query_that_is_not_a_login(
+    lenient: httpx.Client, server: ScriptedServer, query: str
+) -> None:
+    answer = lenient.get(f"/login?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["reason"] == "REQUEST_INVALID"
+    assert server.asked == []
+
+
+def test_other_methods_name_both_where_get_is_allowed(lenient: httpx.Client) -> None:
+    answer = lenient.put("/login")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")

@@ -1,0 +1,123 @@
+"""Every field's limit: the longest that passes, and one more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.running_server import RunningServer, refused
+from wxauth.v1.auth_service_pb2 import (
+    LogoutRequest,
+    UnbindRequest,
+    ValidateSessionRequest,
+)
+from wxauth_server.session_id import new_session_id
+
+LATER = "not supported by this server yet"
+PAIR = {"username": "zhangsan", "password": "correct horse battery"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "violations"),
+    [
+        ({}, {"code": "required"}),
+        ({"code": "x" * 129}, {"code": "longer than 128 bytes"}),
+        ({"code": "a\0b"}, {"code": "contains NUL"}),
+        ({"code": "x", "username": "zhangsan"}, {"password": "required with username"}),
+        ({"code": "x", "password": "p" * 9}, {"username": "required with password"}),
+        ({"code": "x", **PAIR, "username": "x" * 257}, {"username": "longer than 256 bytes"}),
+        ({"code": "x", **PAIR, "username": "a\0"}, {"username": "contains NUL"}),
+        ({"code": "x", **PAIR, "password": "a\0"}, {"password": "contains NUL"}),
+        ({"code": "x", **PAIR, "password": "x" * 257}, {"password": "longer than 256 characters"}),
+        ({"code": "x", **PAIR, "password": "密" * 256}, {}),
+        (
+            {"code": "x", **PAIR, "password": "😀" * 257},
+            {"password": "longer than 256 characters"},
+        ),
+        ({"code": "x", "app_id": "x" * 65}, {"app_id": "longer than 64 bytes"}),
+        (
+            {"code": "x", "app_id": "wx0000000000000000"},
+            {"app_id": "this server does not serve this mini-program"},
+        ),
+        ({"code": "x", "phone_code": "0" * 64}, {"phone_code": LATER}),
+        ({"code": "x", "rebind": True}, {"rebind": LATER}),
+        ({"code": "x", "request_id": "r" * 32}, {"request_id": LATER}),
+        (
+            {"code": "x", "client": {"address": "x" * 46, "user_agent": "x" * 513}},
+            {
+                "client.address": "longer than 45 bytes",
+                "client.user_agent": "longer than 512 bytes",
+            },
+        ),
+        (
+            {"code": "x", "client": {"device": "x" * 129}},
+            {"client.device": "longer than 128 bytes"},
+        ),
+        (
+            {"username": "x" * 257, "rebind": True},
+            {
+                "code": "required",
+                "username": "longer than 256 bytes",
+                "password": "required with username",
+                "rebind": LATER,
+            },
+        ),
+    ],
+)
+def test_login(server: RunningServer, fields: dict[str, Any], violations: dict[str, str]) -> None:
+    refusal = refused(lambda: server.login(**fields))
+    if violations:
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert (refusal.reason, refusal.violations) == ("REQUEST_INVALID", violations)
+    else:
+        assert refusal.reason == "CODE_INVALID", "the request itself was in order"
+
+
+@pytest.mark.parametrize(
+    ("request_", "violations"),
+    [
+        (ValidateSessionRequest(), {"session_id": "required"}),
+        (
+            ValidateSessionRequest(session_id=new_session_id(), app_id="x" * 65),
+            {"app_id": "longer than 64 bytes"},
+        ),
+        (LogoutRequest(), {"session_id": "required"}),
+        (UnbindRequest(code="x"), {"session_id": "required"}),
+        (UnbindRequest(session_id=new_session_id()), {"proof": "required: a code or the password"}),
+        (
+            UnbindRequest(session_id=new_session_id(), code="x" * 129),
+            {"code": "longer than 128 bytes"},
+        ),
+        (
+            UnbindRequest(session_id=new_session_id(), password="x" * 257),
+            {"password": "longer than 256 characters"},
+        ),
+    ],
+    ids=[
+        "validate",
+        "validate-app",
+        "logout",
+        "unbind",
+        "unbind-proof",
+        "unbind-code",
+        "unbind-pw",
+    ],
+)
+def test_the_other_methods(
+    server: RunningServer, request_: Any, violations: dict[str, str]
+) -> None:
+    method = {
+        ValidateSessionRequest: server.stub.ValidateSession,
+        LogoutRequest: server.stub.Logout,
+        UnbindRequest: server.stub.Unbind,
+    }[type(request_)]
+    refusal = refused(lambda: method(request_, timeout=5))
+    assert (refusal.reason, refusal.violations) == ("REQUEST_INVALID", violations)
+
+
+def test_nothing_is_kept_of_a_request_that_was_refused(server: RunningServer) -> None:
+    refused(lambda: server.login(code="x", rebind=True))
+    for table in ("accounts", "bindings", "sessions", "audit_events"):
+        assert server.rows(f"SELECT COUNT(*) FROM {table}") == [(0,)]

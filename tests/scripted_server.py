@@ -1,0 +1,229 @@
+"""A real gRPC server on the loopback that answers AuthService as a test tells it to.
+
+For what the real server cannot be made to do: answer UNAVAILABLE twice, send
+garbage, be of a newer version. Everything else is tested against the real one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import (
+    code_pb2,
+    error_details_pb2,
+    status_pb2,
+)
+from grpc_health.v1 import (
+    health_pb2,
+    health_pb2_grpc,
+)
+from grpc_status import rpc_status
+
+from wxauth.v1 import auth_service_pb2 as pb
+from wxauth.v1 import auth_service_pb2_grpc
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+SESSION_ID = "wxs_" + "a" * 49
+ACCOUNT = pb.Account(source="local", id="1001", username="张三", display_name="Zhang San")
+
+Answer = Callable[[Any, grpc.ServicerContext], Message]
+
+
+def at(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+LOGGED_IN = pb.LoginResponse(
+    session_id=SESSION_ID,
+    idle_expire_time=at(NOON),
+    absolute_expire_time=at(NOON.replace(microsecond=0)),
+    account=ACCOUNT,
+    bound_now=True,
+)
+VALID = pb.ValidateSessionResponse(
+    account=ACCOUNT,
+    app_id="wx0123456789abcdef",
+    openid="openid-1",
+    unionid="",
+    session_handle="handle-1",
+    login_time=at(NOON),
+    idle_expire_time=at(NOON),
+    absolute_expire_time=at(NOON),
+    reuse_for=Duration(seconds=300),
+)
+UNBOUND = pb.UnbindResponse(
+    app_id="wx0123456789abcdef", openid="openid-1", account=ACCOUNT, sessions_ended=2
+)
+
+
+def say(answer: Message) -> Answer:
+    return lambda _request, _context: answer
+
+
+def refuse(
+    reason: str,
+    status: str,
+    *,
+    message: str = "A fixed text.",
+    domain: str = "wxauth",
+    metadata: dict[str, str] | None = None,
+    retry_after_s: float | None = None,
+    violations: Sequence[tuple[str, str]] = (),
+) -> Answer:
+    """An error as the contract describes it."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(domain=domain, reason=reason, metadata=metadata or {})
+    ]
+    if retry_after_s is not None:
+        delay = Duration()
+        delay.FromMicroseconds(round(retry_after_s * 1e6))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if violations:
+        bad_request = error_details_pb2.BadRequest()
+        for field, description in violations:
+            bad_request.field_violations.add(field=field, description=description)
+        details.append(bad_request)
+    rich = status_pb2.Status(code=code_pb2.Code.Value(status), message=message)
+    for detail in details:
+        rich.details.append(packed(detail))
+
+    def answer(_request: Message, context: grpc.ServicerContext) -> NoReturn:
+        context.abort_with_status(rpc_status.to_status(rich))
+
+    return answer
+
+
+def packed(detail: Message) -> any_pb2.Any:
+    box = any_pb2.Any()
+    box.Pack(detail)
+    return box
+
+
+def fail(status: str, text: str = "plain", trailers: Sequence[tuple[str, bytes]] = ()) -> Answer:
+    """An error that does not come from wxauth's own code: without our details."""
+
+    def answer(_request: Message, context: grpc.ServicerContext) -> NoReturn:
+        context.set_trailing_metadata(tuple(trailers))
+        context.abort(grpc.StatusCode[status], text)
+
+    return answer
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """One answer after the other; the last one stays."""
+    left = list(answers)
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Message:
+        turn = left.pop(0) if len(left) > 1 else left[0]
+        return turn(request, context)
+
+    return answer
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """Says whether AuthService serves, to whoever asks or watches.
+
+    Not the library's: its thread version deadlocks in `set` when a watcher
+    leaves at that moment (grpcio-health-checking 1.85.1).
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._serving = True
+
+    def serve(self, serving: bool) -> None:
+        with self._changed:
+            self._serving = serving
+            self._changed.notify_all()
+
+    def Check(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - gRPC's naming
+        return self._state(self._serving)
+
+    def Watch(self, _request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        context.add_callback(self._wake)
+        told: bool | None = None
+        while context.is_active():
+            with self._changed:
+                if self._serving == told and context.is_active():
+                    self._changed.wait()
+                changed, told = self._serving != told, self._serving
+            if changed:
+                yield self._state(told)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    @staticmethod
+    def _state(serving: bool) -> Any:
+        states = health_pb2.HealthCheckResponse
+        return states(status=states.SERVING if serving else states.NOT_SERVING)
+
+
+class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
+    """Answers what `answers` says for a method; keeps what it was asked, oldest first."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.asked: list[tuple[str, Any]] = []
+        self.answers: dict[str, Answer] = {}
+        self.health = Health()
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to a good answer for everything, and nothing asked."""
+        self.asked.clear()
+        self.answers = {
+            "Login": say(LOGGED_IN),
+            "ValidateSession": say(VALID),
+            "Unbind": say(UNBOUND),
+            "Logout": say(pb.LogoutResponse()),
+        }
+        self.health.serve(True)
+
+    def requests(self, method: str) -> list[Any]:
+        return [request for name, request in self.asked if name == method]
+
+    def _answer(self, method: str, request: Message, context: grpc.ServicerContext) -> Any:
+        self.asked.append((method, request))
+        return self.answers[method](request, context)
+
+    def Login(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's naming
+        return self._answer("Login", request, context)
+
+    def ValidateSession(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("ValidateSession", request, context)
+
+    def Unbind(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("Unbind", request, context)
+
+    def Logout(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("Logout", request, context)
+
+
+@contextmanager
+def scripted_server(workers: int = 16) -> Iterator[ScriptedServer]:
+    """Serve in threads of this process until the block ends."""
+    scripted = ScriptedServer()
+    with ThreadPoolExecutor(workers) as pool:
+        server = grpc.server(pool)
+        auth_service_pb2_grpc.add_AuthServiceServicer_to_server(scripted, server)
+        health_pb2_grpc.add_HealthServicer_to_server(scripted.health, server)
+        scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        try:
+            yield scripted
+        finally:
+            server.stop(grace=None).wait()
