@@ -7,8 +7,10 @@ READY := $(VENV)/.installed
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 STUBS ?= proto
 
+TEST_FLAGS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format generate bench faults clean
+.PHONY: help run test check lint format generate bench faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,17 +25,18 @@ run: $(READY) ## Run everything in this terminal: sandbox, gRPC server and gatew
 	$(BIN)/wxauth dev
 
 test: $(READY) ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(TEST_FLAGS)
 
-check: $(READY) ## Format, lint, types, contract, generated code and tests, as CI runs them
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+check: lint test ## Format, lint, types, contract, generated code and tests, as CI runs them
+
+lint: $(READY) ## All of check but the tests
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/buf lint proto
 	$(BIN)/buf format --diff --exit-code proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
 	$(BIN)/python tests/generated_code.py
-	$(BIN)/pytest
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .

@@ -182,7 +182,7 @@ def running_server(
     loop: asyncio.AbstractEventLoop,
     *,
     clock: Clock | None = None,
-    **tables: object,
+    **tables: Any,
 ) -> Iterator[RunningServer]:
     """Serve until the block ends. `tables` are tables of the configuration."""
     tables.setdefault("passwords", {"bcrypt_cost": TEST_COST})

@@ -108,12 +108,12 @@ def test_login(server: RunningServer, fields: dict[str, Any], violations: dict[s
 def test_the_other_methods(
     server: RunningServer, request_: Any, violations: dict[str, str]
 ) -> None:
-    method = {
+    methods: dict[type, Any] = {
         ValidateSessionRequest: server.stub.ValidateSession,
         LogoutRequest: server.stub.Logout,
         UnbindRequest: server.stub.Unbind,
-    }[type(request_)]
-    refusal = refused(lambda: method(request_, timeout=5))
+    }
+    refusal = refused(lambda: methods[type(request_)](request_, timeout=5))
     assert (refusal.reason, refusal.violations) == ("REQUEST_INVALID", violations)
 
 

@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.canary import CANARY
+from tests.rpc import raw_http2
 from tests.running_server import RunningServer, refused
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
@@ -108,7 +109,7 @@ def test_an_answer_that_is_none(stub: AuthServiceStub) -> None:
 )
 @pytest.mark.parametrize("method", ["Login", "ValidateSession", "Unbind", "Logout"])
 def test_malformed_messages(channel: grpc.Channel, method: str, message: bytes) -> None:
-    call = channel.unary_unary(f"/wxauth.v1.AuthService/{method}", lambda _: message, None)
+    call: Any = channel.unary_unary(f"/wxauth.v1.AuthService/{method}", lambda _: message, None)
     refusal = refused(lambda: call(None, timeout=5))
     assert (refusal.code, refusal.reason) == (
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -122,7 +123,7 @@ def test_malformed_messages(channel: grpc.Channel, method: str, message: bytes) 
     ["/wxauth.v1.AuthService/NoSuch", "/no.such.Service/Login", "/", "/wxauth.v1.AuthService/"],
 )
 def test_unknown_methods(channel: grpc.Channel, path: str) -> None:
-    call = channel.unary_unary(path, lambda _: b"", None)
+    call: Any = channel.unary_unary(path, lambda _: b"", None)
     refusal = refused(lambda: call(None, timeout=5))
     assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
 
@@ -142,7 +143,7 @@ def test_without_a_deadline_there_is_one(stub: AuthServiceStub, faulty: _Faulty)
 
 
 def test_health(channel: grpc.Channel) -> None:
-    health = health_pb2_grpc.HealthStub(channel)
+    health: Any = health_pb2_grpc.HealthStub(channel)
     for service in ("", "wxauth.v1.AuthService"):
         answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -156,9 +157,7 @@ def test_health(channel: grpc.Channel) -> None:
 
 
 def test_a_plain_http_client_gets_no_answer(server: RunningServer) -> None:
-    """The wrong content-type: gRPC answers 415 by its protocol (PROTOCOL-HTTP2.md)."""
-    from tests.rpc import raw_http2
-
+    """The wrong content-type; gRPC's PROTOCOL-HTTP2.md allows it no more than an HTTP error."""
     with raw_http2.RawConnection(server.port) as connection:
         connection.send(raw_http2.PREFACE)
         connection.send_frame(raw_http2.SETTINGS)
@@ -172,5 +171,4 @@ def test_a_plain_http_client_gets_no_answer(server: RunningServer) -> None:
                 break
         assert frame.kind in {raw_http2.RST_STREAM, raw_http2.HEADERS}
         assert frame.flags & raw_http2.END_STREAM or frame.kind == raw_http2.RST_STREAM
-    server.stub.ValidateSession  # noqa: B018
     assert refused(lambda: server.validate("x")).reason == "SESSION_INVALID"

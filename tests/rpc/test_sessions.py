@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -153,7 +154,7 @@ def test_unbind_ends_the_binding_and_every_session(server: RunningServer, proof:
     assert answer.account.id == "id-zhangsan"
     assert answer.sessions_ended == 4, "the three, and the one of the first login"
     for session_id in sessions:
-        assert refused(lambda s=session_id: server.validate(s)).metadata == {"cause": "UNBOUND"}
+        assert refused(partial(server.validate, session_id)).metadata == {"cause": "UNBOUND"}
     assert refused(lambda: server.login(code=server.code(user))).reason == "BINDING_REQUIRED"
     again = server.login(code=server.code(user), username="zhangsan", password=PASSWORD)
     assert again.bound_now
