@@ -73,7 +73,7 @@ class BoundedPool:
 
 @dataclass(frozen=True)
 class Pools:
-    """The pools of a server process."""
+    """The pools of a server process. Validations have a thread apart: `SharedReads`."""
 
     #: Waiting for WeChat. As many threads as jobs: one more would only wait its
     #: deadline away behind stalled ones.
@@ -81,8 +81,6 @@ class Pools:
     #: bcrypt. As many threads as cores, at low priority, and a queue of about a
     #: second (reliability.md F5).
     passwords: BoundedPool
-    #: Reads of the store other than validations, which share `SharedReads`.
-    readers: BoundedPool
     #: Writes of the store: one thread, since the engine has one writer.
     writer: BoundedPool
 
@@ -92,13 +90,12 @@ class Pools:
         return cls(
             wechat=BoundedPool("wechat", threads=64, capacity=64),
             passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
-            readers=BoundedPool("readers", threads=2, capacity=256),
             writer=BoundedPool("writer", threads=1, capacity=256),
         )
 
     async def close(self) -> None:
         """Let what has begun end, the writer last: others still hand it work."""
-        for pool in (self.wechat, self.passwords, self.readers, self.writer):
+        for pool in (self.wechat, self.passwords, self.writer):
             await pool.close()
 
 

@@ -7,6 +7,7 @@ import logging
 
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.apps import Apps
+from wxauth_server.auth.exchange_code import CodeExchange
 from wxauth_server.auth.last_seen import LastSeen
 from wxauth_server.auth.login import LoginFlow
 from wxauth_server.auth.logout import LogoutFlow
@@ -15,6 +16,7 @@ from wxauth_server.auth.validate_session import SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import Configuration
+from wxauth_server.errors import AuthError
 from wxauth_server.keyring import KeyRing, KeyRingUnusable, Purpose, load_keyring
 from wxauth_server.pools import Pools
 from wxauth_server.rpc.auth_service import AuthServicer
@@ -26,6 +28,11 @@ from wxauth_server.store.sqlite import SQLiteStore
 from wxauth_server.wechat.client import WeChatClient
 
 log = logging.getLogger("wxauth.server")
+
+#: Seconds between two looks at the store (reliability.md section 3).
+READINESS_INTERVAL_S = 5.0
+# A digest that no session has.
+_NO_SESSION = bytes(32)
 
 
 def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
@@ -61,10 +68,11 @@ class Server:
         validator = SessionValidator(
             apps=apps, reads=self._reads, last_seen=self.last_seen, clock=clock
         )
+        exchange = CodeExchange(self._wechat, self._pools.wechat)
         servicer = AuthServicer(
             login=LoginFlow(
                 apps=apps,
-                wechat=self._wechat,
+                exchange=exchange,
                 verifier=verifier,
                 store=self.store,
                 clock=clock,
@@ -73,7 +81,7 @@ class Server:
             validator=validator,
             unbind=UnbindFlow(
                 validator=validator,
-                wechat=self._wechat,
+                exchange=exchange,
                 verifier=verifier,
                 store=self.store,
                 clock=clock,
@@ -99,13 +107,26 @@ class Server:
             await self._close()
             raise
         self.last_seen.start()
+        self._readiness = asyncio.create_task(self._watch_store())
         return port
 
     async def stop(self) -> None:
         """Stop gracefully: callers first, then the work, then the store."""
+        self._readiness.cancel()
         await self._rpc.stop()
         await self.last_seen.close()
         await self._close()
+
+    async def _watch_store(self) -> None:
+        """Be healthy while the store can be read; WeChat's troubles do not count."""
+        while True:
+            await asyncio.sleep(READINESS_INTERVAL_S)
+            try:
+                await self._reads.read(_NO_SESSION)
+            except AuthError:
+                await self._rpc.set_serving(serving=False)
+            else:
+                await self._rpc.set_serving(serving=True)
 
     async def _close(self) -> None:
         await self._pools.close()

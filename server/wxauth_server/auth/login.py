@@ -14,7 +14,7 @@ from wxauth_server.auth.bind_account import (
     log_in_with_credentials,
     record_refusal,
 )
-from wxauth_server.auth.exchange_code import exchange_code
+from wxauth_server.auth.exchange_code import CodeExchange
 from wxauth_server.auth.start_session import NewSession
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.clock import Clock
@@ -23,7 +23,6 @@ from wxauth_server.errors import AuthError, CredentialsInvalid, Overloaded, Stor
 from wxauth_server.pools import Pools
 from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.wechat.client import WeChatClient
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class LoginFlow:
         self,
         *,
         apps: Apps,
-        wechat: WeChatClient,
+        exchange: CodeExchange,
         verifier: CredentialVerifier,
         store: Store,
         clock: Clock,
         pools: Pools,
     ) -> None:
         self._apps = apps
-        self._wechat = wechat
+        self._exchange = exchange
         self._verifier = verifier
         self._store = store
         self._clock = clock
@@ -82,7 +81,7 @@ class LoginFlow:
         if credentials is not None and self._pools.passwords.full:
             raise Overloaded  # now, before the code is spent
         # The code first: whoever guesses passwords spends a fresh one per guess.
-        person = await self._pools.wechat.run(exchange_code, self._wechat, app, code, deadline)
+        person = await self._exchange.exchange(app, code, deadline)
         attempt = LoginAttempt(app, person, client)
         new = NewSession.create()
         now_ms = self._clock.now_ms()

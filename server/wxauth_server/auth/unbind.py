@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wxauth_server.auth.exchange_code import exchange_code
+from wxauth_server.auth.exchange_code import CodeExchange
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.clock import Clock
@@ -20,7 +20,6 @@ from wxauth_server.store.sessions import (
     end_sessions_of_wechat_user,
     read_session,
 )
-from wxauth_server.wechat.client import WeChatClient
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,14 @@ class UnbindFlow:
         self,
         *,
         validator: SessionValidator,
-        wechat: WeChatClient,
+        exchange: CodeExchange,
         verifier: CredentialVerifier,
         store: Store,
         clock: Clock,
         pools: Pools,
     ) -> None:
         self._validator = validator
-        self._wechat = wechat
+        self._exchange = exchange
         self._verifier = verifier
         self._store = store
         self._clock = clock
@@ -82,9 +81,7 @@ class UnbindFlow:
     async def _check(self, live: LiveSession, proof: Proof, deadline: Deadline) -> bool:
         session = live.record
         if proof.code:
-            person = await self._pools.wechat.run(
-                exchange_code, self._wechat, live.app, proof.code, deadline
-            )
+            person = await self._exchange.exchange(live.app, proof.code, deadline)
             return person.openid == session.openid
         if self._pools.passwords.full:
             raise Overloaded

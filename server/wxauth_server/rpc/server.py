@@ -102,9 +102,14 @@ class RpcServer:
         except RuntimeError:  # its text has the errno of each address tried
             raise PortInUse(f"{self._settings.listen} is in use or cannot be listened on") from None
         await self._server.start()
-        for service in ("", AUTH_SERVICE):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self.set_serving(serving=True)
         return port
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell callers who watch the server's health."""
+        states = health_pb2.HealthCheckResponse
+        for service in ("", AUTH_SERVICE):
+            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self) -> None:
         """Say NOT_SERVING, wait for callers to turn away, then end what still runs.
