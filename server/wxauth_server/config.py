@@ -28,8 +28,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from pydantic_settings.exceptions import SettingsError
-from wxauth_gateway.settings import GatewaySettings
 
+from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
 from wxauth_server.apps import App, SessionLimits
 
@@ -293,6 +293,8 @@ def _describe(error: ValidationError | SettingsError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         key = ".".join(str(part) for part in problem["loc"])
-        message = "there is no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        unknown = problem["type"] == "extra_forbidden"
+        message = "there is no such key" if unknown else problem["msg"]
+        message = message.removeprefix("Value error, ")
         lines.append(f"{key}: {message}" if key else message)
     return "\n".join(lines)

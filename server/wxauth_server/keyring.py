@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -69,6 +69,10 @@ class KeyRing:
     def find(self, purpose: Purpose, key_id: str) -> Key | None:
         """The key that protects something old, or None."""
         return self._keys.get((purpose, key_id))
+
+    def __iter__(self) -> Iterator[Key]:
+        """All keys, in the order of the file."""
+        return iter(self._keys.values())
 
     def pseudonym(self, kind: str, value: str) -> str:
         """A stable name for `value` in logs, 12 hex digits, that does not tell it."""
@@ -140,6 +144,9 @@ def create_keyring(path: Path) -> KeyRing:
     }
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:  # FileExistsError too: the parent is a file
+        raise KeyRingUnusable(f"{path.parent} cannot be made: {error.strerror}") from None
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise KeyRingUnusable(f"{path} exists already and is left as it is") from None

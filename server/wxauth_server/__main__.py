@@ -1,0 +1,5 @@
+"""`python -m wxauth_server` is `wxauth`."""
+
+from wxauth_server.cli import main
+
+main()

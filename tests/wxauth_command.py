@@ -1,0 +1,147 @@
+"""The `wxauth` command as a process of its own, and what it says.
+
+Processes get the import path of this one and none of its WXAUTH_ and proxy
+variables. Everything they say is told to the canary.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tests.canary import CANARY
+
+#: Far more than any command takes; a test that waits this long has failed.
+PATIENCE_S = 30.0
+
+WXAUTH = [sys.executable, "-m", "wxauth_server"]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables for a child process."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("WXAUTH_") and not name.lower().endswith("_proxy")
+    }
+    kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
+    # Help and errors as plain text, and not folded at the width of this terminal.
+    kept |= {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}
+    return kept | dict(extra or {})
+
+
+def wxauth(
+    *arguments: str | Path,
+    cwd: Path,
+    stdin: str | bytes = b"",
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(
+        [*WXAUTH, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(variables),
+        input=given,
+        capture_output=True,
+        timeout=PATIENCE_S,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    CANARY.hear(f"wxauth {arguments[0]}", out + err)
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+class RunningCommand:
+    """A command that serves."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._told = threading.Condition()
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._open = 2
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(process.stdout, self.out), daemon=True),
+            threading.Thread(target=self._read, args=(process.stderr, self.err), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def wait_for(self, text: str) -> str:
+        """The first line, on either stream, that holds `text`."""
+        with self._told:
+            found = self._told.wait_for(
+                lambda: self._line_with(text) or self._open == 0, timeout=PATIENCE_S
+            )
+            line = self._line_with(text)
+        assert found, f"no {text!r} in time:\n{self.said()}"
+        assert line is not None, f"ended without {text!r}:\n{self.said()}"
+        return line
+
+    def said(self) -> str:
+        return "\n".join([*self.out, *self.err])
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status, after everything that it said was read."""
+        status = self._process.wait(PATIENCE_S)
+        for reader in self._readers:
+            reader.join(PATIENCE_S)
+        return status
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        self.send(number)
+        return self.wait()
+
+    def kill_if_running(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _line_with(self, text: str) -> str | None:
+        return next((line for line in [*self.out, *self.err] if text in line), None)
+
+    def _read(self, stream: IO[str], lines: list[str]) -> None:
+        for line in stream:
+            with self._told:
+                lines.append(line.rstrip("\n"))
+                self._told.notify_all()
+        with self._told:
+            self._open -= 1
+            self._told.notify_all()
+
+
+@contextmanager
+def running(
+    *arguments: str | Path, cwd: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[RunningCommand]:
+    """Run a command that serves until the block ends."""
+    process = subprocess.Popen(
+        [*WXAUTH, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    command = RunningCommand(process)
+    try:
+        yield command
+    finally:
+        command.kill_if_running()
+        CANARY.hear(f"wxauth {arguments[0]}", "\n".join(command.err))
