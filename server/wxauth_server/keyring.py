@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from pathlib import Path
 #: 256 bits, the output size of HMAC-SHA-256 (RFC 2104 section 3).
 _KEY_BYTES = 32
 _FORMAT = 1
+_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 FILE_NAME = "keyring.json"
 
 
@@ -104,6 +106,8 @@ def load_keyring(path: Path) -> KeyRing:
         document = json.loads(content)
         if document["format"] != _FORMAT:
             raise KeyRingUnusable(f"{path} has a format that this wxauth does not know")
+        if not all(_ID.fullmatch(entry["id"]) for entry in document["keys"]):
+            raise ValueError("no id")
         keys = [
             Key(
                 purpose=Purpose(entry["purpose"]),
@@ -116,9 +120,14 @@ def load_keyring(path: Path) -> KeyRing:
     except (ValueError, KeyError, TypeError):
         # Without the cause: its text may hold part of the file.
         raise KeyRingUnusable(f"{path} is not a key ring") from None
+    if len({(key.purpose, key.id) for key in keys}) != len(keys):
+        raise KeyRingUnusable(f"{path} has the id of a key more than once")
     if any(len(key.secret) != _KEY_BYTES for key in keys):
         raise KeyRingUnusable(f"{path} holds a key that is not {_KEY_BYTES} bytes long")
-    return KeyRing(keys)
+    try:
+        return KeyRing(keys)
+    except KeyRingUnusable as error:
+        raise KeyRingUnusable(f"{path}: {error}") from None
 
 
 def create_keyring(path: Path) -> KeyRing:

@@ -11,6 +11,14 @@ from typing import Literal
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+# What json leaves as it is, and terminals or readers of lines obey.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str).translate(_CONTROLS)
+
+
 class _Lines(logging.Formatter):
     """Formats without the exception's text, which may hold what must not be logged."""
 
@@ -30,13 +38,10 @@ class _Lines(logging.Formatter):
                 "logger": record.name,
                 "event": record.getMessage(),
             }
-            return json.dumps(head | fields, ensure_ascii=False, default=str)
+            return _dump(head | fields)
         # JSON for the values here too: a newline in one must not make a second line.
-        described = "".join(
-            f" {key}={json.dumps(value, ensure_ascii=False, default=str)}"
-            for key, value in fields.items()
-        )
-        event = json.dumps(record.getMessage(), ensure_ascii=False)[1:-1]
+        described = "".join(f" {key}={_dump(value)}" for key, value in fields.items())
+        event = _dump(record.getMessage())[1:-1]
         return f"{moment[11:23]} {record.levelname.lower():7} {record.name}: {event}{described}"
 
 

@@ -14,8 +14,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import requests
-from tests.sandbox_server import RunningSandbox, running_sandbox
 
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from wechat_sandbox import SandboxApp, create_app
 
 SHOP = SandboxApp("wx1111111111111111", "shop-secret-0123456789abcdef")

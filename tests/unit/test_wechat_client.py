@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.sandbox_server import running_sandbox
 
+from tests.sandbox_server import running_sandbox
 from wechat_sandbox import SandboxApp
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (

@@ -39,7 +39,7 @@ MIN_PASSWORD_CHARACTERS = 8
 _OURS = "bcrypt-hmac-sha256"
 _FOREIGN_BCRYPT = "bcrypt"
 # The 22nd character of the salt carries 2 bits only, hence the short class.
-_BCRYPT_FORM = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+_BCRYPT_FORM = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _BCRYPT_BYTES = 72
 
 
@@ -47,16 +47,27 @@ class PasswordRefused(ValueError):
     """A password that cannot be set, or a hash that cannot be taken over. Says why."""
 
 
+def password_length(password: str) -> int:
+    """How many characters a password counts as: code points of its NFC form."""
+    return len(unicodedata.normalize("NFC", password))
+
+
 def check_new_password(password: str) -> None:
     """Raises: PasswordRefused when the password cannot be set."""
-    length = len(unicodedata.normalize("NFC", password))
+    try:
+        size = len(password.encode())
+    except UnicodeEncodeError:
+        raise PasswordRefused(
+            "a password cannot contain half a surrogate pair: that is no UTF-8"
+        ) from None
+    length = password_length(password)
     if "\0" in password:
         raise PasswordRefused("a password cannot contain NUL")
     if length < MIN_PASSWORD_CHARACTERS:
         raise PasswordRefused(
             f"a password needs {MIN_PASSWORD_CHARACTERS} characters or more; 15 are recommended"
         )
-    if length > MAX_PASSWORD_CHARACTERS or len(password.encode()) > MAX_PASSWORD_BYTES:
+    if length > MAX_PASSWORD_CHARACTERS or size > MAX_PASSWORD_BYTES:
         raise PasswordRefused(
             f"a password has at most {MAX_PASSWORD_CHARACTERS} characters"
             f" and {MAX_PASSWORD_BYTES} bytes"

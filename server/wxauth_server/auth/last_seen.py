@@ -66,4 +66,7 @@ class LastSeen:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the task
+                log.error("last_seen not written", extra={"fault": type(error).__qualname__})  # noqa: TRY400

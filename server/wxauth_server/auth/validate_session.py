@@ -67,7 +67,7 @@ def check_live(record: SessionRecord, app: App, now_ms: int) -> LiveSession:
     end_ms = min(idle_end_ms, absolute_end_ms)
     if record.ended_at is not None and record.ended_at < end_ms:
         raise SessionRevoked(record.ended_cause or "")
-    if now_ms >= end_ms:
+    if record.ended_at is not None or now_ms >= end_ms:  # or the clock went back
         raise SessionExpired("idle" if idle_end_ms <= absolute_end_ms else "absolute")
     return LiveSession(
         record,

@@ -31,7 +31,7 @@ def main() -> None:
         if package in {"", "wxauth", "wxauth_server", "wxauth_client", "wechat_sandbox"}:
             raise  # a part of ours is missing: that is no matter of extras
         print(
-            f"wxauth: {package} is not installed; install it with: pip install 'wxauth[all]'",
+            f"wxauth: {package} is not installed; install it with: pip install 'wxauth[server]'",
             file=sys.stderr,
         )
         status = 1

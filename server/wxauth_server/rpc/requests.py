@@ -8,7 +8,11 @@ from wxauth.v1.auth_service_pb2 import (
     UnbindRequest,
     ValidateSessionRequest,
 )
-from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES, MAX_PASSWORD_CHARACTERS
+from wxauth_server.accounts.passwords import (
+    MAX_PASSWORD_BYTES,
+    MAX_PASSWORD_CHARACTERS,
+    password_length,
+)
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import RequestInvalid, SessionInvalid
 
@@ -100,7 +104,7 @@ class _Violations:
 
     def password(self, field: str, value: str) -> None:
         self.text(field, value, MAX_PASSWORD_BYTES)
-        if len(value) > MAX_PASSWORD_CHARACTERS:
+        if password_length(value) > MAX_PASSWORD_CHARACTERS:
             self.add(field, f"longer than {MAX_PASSWORD_CHARACTERS} characters")
 
     def raise_if_any(self) -> None:

@@ -58,7 +58,8 @@ class SharedReads:
             self._busy = True
             # Not at once: what else arrives in this turn of the loop goes along.
             self._loop.call_soon(self._start)
-        elif self._timer is None:  # the read that runs has timed out: so may this one
+        elif self._timer is None and self._reading:
+            # The read that runs has timed out: so may this one.
             self._arm()
         return future
 

@@ -15,6 +15,7 @@ import queue
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -118,6 +119,8 @@ class SQLiteStore:
             return work(SQLiteTransaction(self._writer))
 
     def read_sessions(self, digests: Sequence[bytes]) -> Mapping[bytes, SessionRecord]:
+        if not digests:
+            return {}
         width = 1 << (len(digests) - 1).bit_length()
         parameters = [*digests, *[digests[-1]] * (width - len(digests))]
         database = self._idle_readers.get()
@@ -153,7 +156,7 @@ class SQLiteStore:
         database = sqlite_utils.Database(connection, execute_plugins=False)
         self._connections.append(database)
         for name, (value, _) in _PRAGMAS.items():
-            database.execute(f"PRAGMA {name} = {value}")
+            _set(database, name, value)
         for name, actual in _read_back(database).items():
             if actual != _PRAGMAS[name][1]:
                 raise StoreUnusable(f"PRAGMA {name} stays {actual}: this disk is not supported")
@@ -204,8 +207,26 @@ def _failures_as_unavailable() -> Iterator[None]:
         failure = error
     if failure is not None:
         # The name of the code only: the text may hold SQL or values.
-        log.error("store failed", extra={"sqlite_error": failure.sqlite_errorname})
-        raise StoreUnavailable
+        log.error(
+            "store failed",
+            extra={"sqlite_error": getattr(failure, "sqlite_errorname", type(failure).__name__)},
+        )
+        raise StoreUnavailable from None
+
+
+def _set(database: sqlite_utils.Database, name: str, value: str) -> None:
+    # Turning on WAL takes the whole file, and SQLite does not wait for that by
+    # itself: two processes that start at once would meet here.
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            database.execute(f"PRAGMA {name} = {value}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _read_back(database: sqlite_utils.Database) -> dict[str, object]:
