@@ -1,0 +1,1 @@
+"""The figures of the README, measured: `make bench`. Prints; asserts no timing."""

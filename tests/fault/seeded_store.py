@@ -1,0 +1,62 @@
+"""A store with accounts, before a server opens it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.config import load_configuration
+from wxauth_server.keyring import create_keyring
+from wxauth_server.store.accounts import insert_account
+from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sqlite import DATABASE_NAME
+from wxauth_server.wiring import open_store
+
+SOURCE = "local"
+PASSWORD = "the right password"
+WRONG_PASSWORD = "a wrong password"
+
+
+def seed_accounts(directory: Path, usernames: Sequence[str], *, bcrypt_cost: int) -> None:
+    """Make a store and its key ring, with these accounts, all of them with PASSWORD."""
+    configuration = load_configuration(store={"directory": directory})
+    keyring = create_keyring(configuration.keyring_file)
+    # One hash for all: what is tested is not the hashing of new passwords.
+    stored = PasswordHasher(keyring, cost=bcrypt_cost).hash(PASSWORD)
+
+    def insert(tx: Transaction) -> None:
+        for username in usernames:
+            add_account(tx, username, stored)
+
+    store, _ = open_store(configuration)
+    try:
+        store.write(insert)
+    finally:
+        store.close()
+
+
+def add_account(tx: Transaction, username: str, stored: str | None) -> None:
+    """An account with this stored password hash; its id is `id-` and its username."""
+    added = insert_account(
+        tx,
+        source=SOURCE,
+        account_id=f"id-{username}",
+        username=username,
+        username_key=username,
+        display_name=username.title(),
+        phone=None,
+        password=stored,
+        now_ms=1,
+    )
+    assert added
+
+
+def rows(directory: Path, sql: str) -> list[tuple[Any, ...]]:
+    """What the database holds, read by a connection of its own."""
+    path = directory / DATABASE_NAME
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(sql).fetchall()

@@ -1,0 +1,117 @@
+"""Servers with one protection taken away, for the negative controls. Never for anything else.
+
+Each variant replaces what `wxauth_server.wiring` puts together, in a process of
+its own, so that everything else is the real server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from wxauth_server import wiring
+from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.pools import BoundedPool, Pools
+from wxauth_server.store.interface import Store
+from wxauth_server.store.sessions import SessionRecord
+from wxauth_server.store.shared_reads import SharedReads
+from wxauth_server.store.sqlite import SQLiteStore, SQLiteTransaction
+
+T = TypeVar("T")
+
+#: All work in one unbounded thread pool, as asyncio.to_thread would do it.
+ONE_POOL = "one-pool"
+#: Answers before it commits; every fiftieth write commits.
+LATE_COMMIT = "late-commit"
+#: Refuses at once where there is no hash to check.
+NO_DUMMY_HASH = "no-dummy-hash"
+#: Answers validations from a cache that no Unbind empties.
+STALE_READS = "stale-reads"
+
+#: What asyncio's default executor has on two cores.
+_DEFAULT_EXECUTOR_THREADS = 6
+_WRITES_OF_A_COMMIT = 50
+_STALE_FOR_S = 0.5
+
+
+def without_protection(name: str) -> None:
+    """Take the protection of this name away in this process; "" takes none."""
+    variants: dict[str, Callable[[], None]] = {
+        "": lambda: None,
+        ONE_POOL: _one_pool,
+        LATE_COMMIT: _late_commit,
+        NO_DUMMY_HASH: _no_dummy_hash,
+        STALE_READS: _stale_reads,
+    }
+    variants[name]()
+
+
+def replace(owner: object, name: str, replacement: object) -> None:
+    """Have everyone in this process who looks `name` up in `owner` find something else."""
+    assert hasattr(owner, name)
+    setattr(owner, name, replacement)
+
+
+def _one_pool() -> None:
+    pool = BoundedPool("everything", threads=_DEFAULT_EXECUTOR_THREADS, capacity=1_000_000)
+
+    class ReadsInThePool(SharedReads):
+        def read(self, digest: bytes) -> asyncio.Future[SessionRecord | None]:
+            return asyncio.ensure_future(self._read_one(digest))
+
+        async def _read_one(self, digest: bytes) -> SessionRecord | None:
+            return (await pool.run(self._store.read_sessions, [digest])).get(digest)
+
+    replace(Pools, "create", lambda: Pools(wechat=pool, passwords=pool, writer=pool))
+    replace(wiring, "SharedReads", ReadsInThePool)
+
+
+def _late_commit() -> None:
+    class CommitsLate(SQLiteStore):
+        _uncommitted = 0
+
+        def write(self, work: Callable[[SQLiteTransaction], T]) -> T:
+            with self._write_lock:
+                if not self._writer.conn.in_transaction:
+                    self._writer.execute("BEGIN IMMEDIATE")
+                result = work(SQLiteTransaction(self._writer))
+                self._uncommitted += 1
+                if self._uncommitted % _WRITES_OF_A_COMMIT == 0:
+                    self._writer.execute("COMMIT")
+                return result
+
+    replace(wiring, "SQLiteStore", CommitsLate)
+
+
+def _no_dummy_hash() -> None:
+    class SkipsTheHash(PasswordHasher):
+        def verify(self, stored: str | None, password: str, *, allowed: bool = True) -> bool:
+            return stored is not None and super().verify(stored, password, allowed=allowed)
+
+    replace(wiring, "PasswordHasher", SkipsTheHash)
+
+
+def _stale_reads() -> None:
+    class ReadsFromACache(SharedReads):
+        def __init__(self, store: Store) -> None:
+            super().__init__(store)
+            self._known: dict[bytes, tuple[float, SessionRecord | None]] = {}
+
+        def read(self, digest: bytes) -> asyncio.Future[SessionRecord | None]:
+            read_at, record = self._known.get(digest, (0.0, None))
+            if time.monotonic() - read_at < _STALE_FOR_S:
+                future: asyncio.Future[SessionRecord | None] = self._loop.create_future()
+                future.set_result(record)
+                return future
+            future = super().read(digest)
+            future.add_done_callback(partial(self._remember, digest))
+            return future
+
+        def _remember(self, digest: bytes, future: asyncio.Future[SessionRecord | None]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._known[digest] = (time.monotonic(), future.result())
+
+    replace(wiring, "SharedReads", ReadsFromACache)
