@@ -22,8 +22,6 @@ _RANDOM_BYTES = 32  # 256 bits; OWASP ASVS 5.0 7.2.3 asks for 128
 _BODY_CHARACTERS = 43  # 62**43 > 2**256
 _CHECKSUM_CHARACTERS = 6  # 62**6 > 2**32
 _FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY_CHARACTERS + _CHECKSUM_CHARACTERS}}}")
-_CHECKSUM_WEIGHTS = tuple(62**power for power in range(_CHECKSUM_CHARACTERS - 1, -1, -1))
-_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
 
 def new_session_id() -> str:
@@ -44,12 +42,8 @@ def session_digest(session_id: str) -> bytes | None:
     if _FORM.fullmatch(session_id) is None:
         return None
     text = session_id.encode("ascii")
-    checksum = 0
-    for character, weight in zip(
-        session_id[-_CHECKSUM_CHARACTERS:], _CHECKSUM_WEIGHTS, strict=True
-    ):
-        checksum += _VALUES[character] * weight
-    if checksum != zlib.crc32(text[:-_CHECKSUM_CHARACTERS]):
+    checksum = _base62(zlib.crc32(text[:-_CHECKSUM_CHARACTERS]), _CHECKSUM_CHARACTERS)
+    if checksum != session_id[-_CHECKSUM_CHARACTERS:]:
         return None
     return hashlib.sha256(text).digest()
 

@@ -29,8 +29,14 @@ from wxauth_server.store.accounts import (
     update_password_hash,
 )
 from wxauth_server.store.audit import Event
-from wxauth_server.store.bindings import find_binding, insert_binding, lock_binding
+from wxauth_server.store.bindings import (
+    BindingRecord,
+    find_binding,
+    insert_binding,
+    lock_binding,
+)
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import update_unionid
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,14 @@ def log_in_with_credentials(
         unionid=person.unionid or None,
         now_ms=now_ms,
     )
-    if bound_now:
-        attempt.record(tx, Event.BOUND, now_ms=now_ms, account=account.key)
-    elif not _lock_binding(tx, attempt, account):
+    binding = _lock_binding(tx, attempt, account)
+    if binding is None:
         in_the_way = find_binding(tx, app.app_id, person.openid)
         conflict = AccountAlreadyBound() if in_the_way is None else OpenidAlreadyBound()
         record_refusal(tx, attempt, conflict, account.key, now_ms=now_ms)
         return conflict
+    if bound_now:
+        attempt.record(tx, Event.BOUND, now_ms=now_ms, account=account.key)
     if verified.new_hash is not None:
         update_password_hash(
             tx,
@@ -93,7 +100,7 @@ def log_in_with_credentials(
             verified_version=account.password_version,
         )
         note_key_in_use(tx, Purpose.PEPPER, pepper_id_of(verified.new_hash))
-    start_session(tx, new, attempt, account.key, now_ms=now_ms)
+    start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
     return Bound(account, bound_now)
 
 
@@ -105,18 +112,19 @@ def log_in_silently(
     BindingRequired when there is no binding, AccountDisabled when there is one
     to an account that is gone or disabled.
     """
-    binding = find_binding(tx, attempt.app.app_id, attempt.person.openid)
-    if binding is None:
+    found = find_binding(tx, attempt.app.app_id, attempt.person.openid)
+    if found is None:
         # No audit event: it is how every user's first visit begins.
         return BindingRequired()
-    account = lock_enabled_account(tx, *binding.account)
+    account = lock_enabled_account(tx, *found.account)
     if account is None:
         refusal = AccountDisabled()
-        record_refusal(tx, attempt, refusal, binding.account, now_ms=now_ms)
+        record_refusal(tx, attempt, refusal, found.account, now_ms=now_ms)
         return refusal
-    if not _lock_binding(tx, attempt, account):
+    binding = _lock_binding(tx, attempt, account)
+    if binding is None:
         return Changed()
-    start_session(tx, new, attempt, account.key, now_ms=now_ms)
+    start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
     return Bound(account, bound_now=False)
 
 
@@ -134,12 +142,11 @@ def record_refusal(
     )
 
 
-def _lock_binding(tx: Transaction, attempt: LoginAttempt, account: AccountRecord) -> bool:
-    locked = lock_binding(
-        tx,
-        attempt.app.app_id,
-        attempt.person.openid,
-        account.key,
-        unionid=attempt.person.unionid or None,
-    )
-    return locked is not None
+def _lock_binding(
+    tx: Transaction, attempt: LoginAttempt, account: AccountRecord
+) -> BindingRecord | None:
+    app_id, person = attempt.app.app_id, attempt.person
+    locked = lock_binding(tx, app_id, person.openid, account.key, unionid=person.unionid or None)
+    if locked is not None and person.unionid:
+        update_unionid(tx, app_id, person.openid, person.unionid)
+    return locked

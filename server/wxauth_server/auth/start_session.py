@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from wxauth_server.auth.attempt import LoginAttempt
 from wxauth_server.session_id import new_session_handle, new_session_id, session_digest
+from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.audit import Event
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.sessions import end_surplus_sessions, insert_session
@@ -31,8 +32,9 @@ def start_session(
     tx: Transaction,
     new: NewSession,
     attempt: LoginAttempt,
-    account: tuple[str, str],
+    account: AccountRecord,
     *,
+    unionid: str | None,
     now_ms: int,
 ) -> None:
     """Store the session, and end the oldest ones of this WeChat user beyond the limit."""
@@ -43,7 +45,10 @@ def start_session(
         handle=new.handle,
         app_id=app.app_id,
         openid=openid,
-        account=account,
+        account=account.key,
+        username=account.username,
+        display_name=account.display_name,
+        unionid=unionid,
         now_ms=now_ms,
         client_address=client.address,
         client_user_agent=client.user_agent,
@@ -61,6 +66,6 @@ def start_session(
     )
     for handle in replaced:
         attempt.record(
-            tx, Event.SESSION_REPLACED, now_ms=now_ms, account=account, session_handle=handle
+            tx, Event.SESSION_REPLACED, now_ms=now_ms, account=account.key, session_handle=handle
         )
-    attempt.record(tx, Event.LOGIN, now_ms=now_ms, account=account, session_handle=new.handle)
+    attempt.record(tx, Event.LOGIN, now_ms=now_ms, account=account.key, session_handle=new.handle)

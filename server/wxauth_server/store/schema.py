@@ -69,6 +69,9 @@ _INITIAL = Migration(
         "CREATE INDEX bindings_of_an_account ON bindings (account_source, account_id)",
         # digest is SHA-256 of the SessionId, which itself is stored nowhere.
         # A dead session keeps its row, so that its client is told the cause.
+        # username, display_name and unionid are copies, kept up to date by whoever
+        # changes them: a validation is the most frequent call by far and reads one
+        # row of one tree.
         """
         CREATE TABLE sessions (
           digest BLOB NOT NULL PRIMARY KEY,
@@ -77,6 +80,9 @@ _INITIAL = Migration(
           openid TEXT NOT NULL,
           account_source TEXT NOT NULL,
           account_id TEXT NOT NULL,
+          username TEXT,
+          display_name TEXT,
+          unionid TEXT,
           login_at BIGINT NOT NULL,
           last_seen_at BIGINT NOT NULL,
           ended_at BIGINT,
@@ -85,7 +91,7 @@ _INITIAL = Migration(
           client_user_agent TEXT,
           client_device TEXT,
           FOREIGN KEY (account_source, account_id) REFERENCES accounts (source, id)
-        )
+        ) WITHOUT ROWID
         """,
         """
         CREATE INDEX sessions_of_a_wechat_user

@@ -42,13 +42,7 @@ class SessionRecord(NamedTuple):
 
 
 #: What makes a SessionRecord, in its order.
-SESSION_COLUMNS = """s.digest, s.handle, s.app_id, s.openid, s.login_at, s.last_seen_at,
-  s.ended_at, s.ended_cause, s.account_source, s.account_id, a.username, a.display_name,
-  b.unionid"""
-SESSION_TABLES = """sessions s
-  JOIN accounts a ON a.source = s.account_source AND a.id = s.account_id
-  LEFT JOIN bindings b ON b.app_id = s.app_id AND b.openid = s.openid"""
-_SELECT = f"SELECT {SESSION_COLUMNS} FROM {SESSION_TABLES} "  # noqa: S608 - constants
+SESSION_COLUMNS = ", ".join(SessionRecord._fields)
 
 
 def read_session(tx: Transaction, digest: bytes) -> SessionRecord | None:
@@ -56,7 +50,10 @@ def read_session(tx: Transaction, digest: bytes) -> SessionRecord | None:
 
     Validations read through `Store.read_sessions`, which is faster.
     """
-    rows = tx.execute(_SELECT + "WHERE s.digest = :digest", {"digest": digest})
+    rows = tx.execute(
+        f"SELECT {SESSION_COLUMNS} FROM sessions WHERE digest = :digest",  # noqa: S608
+        {"digest": digest},
+    )
     return SessionRecord._make(rows[0]) if rows else None
 
 
@@ -68,6 +65,9 @@ def insert_session(
     app_id: str,
     openid: str,
     account: tuple[str, str],
+    username: str | None = None,
+    display_name: str | None = None,
+    unionid: str | None = None,
     now_ms: int,
     client_address: str | None,
     client_user_agent: str | None,
@@ -76,8 +76,10 @@ def insert_session(
     tx.execute(
         """
         INSERT INTO sessions (digest, handle, app_id, openid, account_source, account_id,
-          login_at, last_seen_at, client_address, client_user_agent, client_device)
-        VALUES (:digest, :handle, :app_id, :openid, :source, :account_id, :now, :now,
+          username, display_name, unionid, login_at, last_seen_at,
+          client_address, client_user_agent, client_device)
+        VALUES (:digest, :handle, :app_id, :openid, :source, :account_id,
+          :username, :display_name, :unionid, :now, :now,
           :address, :user_agent, :device)
         """,
         {
@@ -87,11 +89,26 @@ def insert_session(
             "openid": openid,
             "source": account[0],
             "account_id": account[1],
+            "username": username,
+            "display_name": display_name,
+            "unionid": unionid,
             "now": now_ms,
             "address": client_address or None,
             "user_agent": client_user_agent or None,
             "device": client_device or None,
         },
+    )
+
+
+def update_unionid(tx: Transaction, app_id: str, openid: str, unionid: str) -> None:
+    """Tell the sessions of a WeChat user the unionid that appeared or changed."""
+    tx.execute(
+        """
+        UPDATE sessions SET unionid = :unionid
+        WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
+          AND (unionid IS NULL OR unionid <> :unionid)
+        """,
+        {"app_id": app_id, "openid": openid, "unionid": unionid},
     )
 
 
@@ -207,5 +224,9 @@ def touch_sessions(tx: Transaction, seen: Iterable[tuple[bytes, int, int]]) -> N
 
 def list_sessions(tx: Transaction, *, limit: int) -> list[SessionRecord]:
     """Sessions, live and dead, newest login first."""
-    rows = tx.execute(_SELECT + "ORDER BY s.login_at DESC, s.handle LIMIT :limit", {"limit": limit})
+    rows = tx.execute(
+        f"SELECT {SESSION_COLUMNS} FROM sessions"  # noqa: S608
+        " ORDER BY login_at DESC, handle LIMIT :limit",
+        {"limit": limit},
+    )
     return [SessionRecord._make(row) for row in rows]

@@ -25,7 +25,7 @@ import sqlite_utils
 from wxauth_server.errors import StoreUnavailable
 from wxauth_server.store.interface import READ_AT_ONCE, Row, StoreTooNew, StoreUnusable
 from wxauth_server.store.schema import migrate
-from wxauth_server.store.sessions import SESSION_COLUMNS, SESSION_TABLES, SessionRecord
+from wxauth_server.store.sessions import SESSION_COLUMNS, SessionRecord
 
 T = TypeVar("T")
 
@@ -37,8 +37,9 @@ DATABASE_NAME = "wxauth.db"
 BUSY_TIMEOUT_MS = 2_000
 #: Page cache of one connection, KiB.
 _CACHE_KIB = 16 * 1024
-#: Connections for `read`; further readers wait their turn.
-_READERS = 4
+#: Connections for `read`; further readers wait their turn. One more is for
+#: `read_sessions` alone.
+_READERS = 2
 
 # name -> (value set, value read back). Every connection has them: SQLite keeps
 # most of them by connection, and sqlite-utils sets none.
@@ -60,8 +61,8 @@ _PRAGMAS: Mapping[str, tuple[str, object]] = {
 _READ_SESSIONS: Mapping[int, str] = {
     width: (
         "SELECT json_group_array(json_array("  # noqa: S608 - constants
-        + SESSION_COLUMNS.replace("s.digest", "hex(s.digest)", 1)
-        + f")) FROM {SESSION_TABLES} WHERE s.digest IN ("
+        + SESSION_COLUMNS.replace("digest", "hex(digest)", 1)
+        + ")) FROM sessions WHERE digest IN ("
         + ", ".join("?" * width)
         + ")"
     )
@@ -89,6 +90,7 @@ class SQLiteStore:
     def __init__(self, directory: Path) -> None:
         self.path = directory / DATABASE_NAME
         self._write_lock = threading.Lock()
+        self._session_reader_lock = threading.Lock()
         self._idle_readers: queue.LifoQueue[sqlite_utils.Database] = queue.LifoQueue()
         self._connections: list[sqlite_utils.Database] = []
         _make_private_directory(directory)
@@ -96,6 +98,7 @@ class SQLiteStore:
         try:
             self._writer = self._connect()
             self._begin_migrate_commit()
+            self._session_reader = self._connect().conn
             for _ in range(_READERS):
                 self._idle_readers.put(self._connect())
         except (sqlite3.Error, OSError) as error:
@@ -123,13 +126,9 @@ class SQLiteStore:
             return {}
         width = 1 << (len(digests) - 1).bit_length()
         parameters = [*digests, *[digests[-1]] * (width - len(digests))]
-        database = self._idle_readers.get()
-        try:
-            # One statement is one consistent state without a BEGIN.
-            with _failures_as_unavailable():
-                [found] = database.conn.execute(_READ_SESSIONS[width], parameters).fetchone()
-        finally:
-            self._idle_readers.put(database)
+        # One statement is one consistent state without a BEGIN.
+        with self._session_reader_lock, _failures_as_unavailable():
+            [found] = self._session_reader.execute(_READ_SESSIONS[width], parameters).fetchone()
         records = {}
         for row in json.loads(found):
             digest = row[0] = bytes.fromhex(row[0])
