@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from wxauth_server.errors import Overloaded
+from wxauth_server.errors import Overloaded, StoreUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,11 +28,21 @@ class BoundedPool:
     """`threads` threads and at most `capacity` jobs running and waiting.
 
     `nice` lowers the threads' priority by that much (Linux), so that work which
-    is all CPU yields to the event loop.
+    is all CPU yields to the event loop. A job that has waited for over
+    `patience_s` when its turn comes is not begun.
     """
 
-    def __init__(self, name: str, *, threads: int, capacity: int, nice: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        capacity: int,
+        nice: int = 0,
+        patience_s: float = math.inf,
+    ) -> None:
         self._capacity = capacity
+        self._patience_s = patience_s
         self._jobs = 0
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(
@@ -48,14 +60,22 @@ class BoundedPool:
         If the caller is cancelled, a job that waits is dropped; one that has
         begun runs to its end and keeps its place until then.
 
-        Raises: Overloaded when the pool is full; whatever the job raises.
+        Raises: Overloaded when the pool is full; StoreUnavailable when the job's
+        turn came too late; whatever the job raises.
         """
+        latest = time.monotonic() + self._patience_s
+
+        def begin() -> T:
+            if time.monotonic() > latest:
+                raise StoreUnavailable
+            return job(*args, **kwargs)
+
         with self._lock:
             if self.full:
                 raise Overloaded
             self._jobs += 1
         try:
-            future = self._executor.submit(job, *args, **kwargs)
+            future = self._executor.submit(begin)
         except BaseException:
             self._job_done()
             raise
@@ -81,7 +101,9 @@ class Pools:
     #: bcrypt. As many threads as cores, at low priority, and a queue of about a
     #: second (reliability.md F5).
     passwords: BoundedPool
-    #: Writes of the store: one thread, since the engine has one writer.
+    #: Writes of the store: one thread, since the engine has one writer. A write
+    #: that waits half a second waits behind one that waits for another process's
+    #: lock, 2 s; together they stay below 2.5 s (reliability.md row 4).
     writer: BoundedPool
 
     @classmethod
@@ -90,7 +112,7 @@ class Pools:
         return cls(
             wechat=BoundedPool("wechat", threads=64, capacity=64),
             passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
-            writer=BoundedPool("writer", threads=1, capacity=256),
+            writer=BoundedPool("writer", threads=1, capacity=256, patience_s=0.5),
         )
 
     async def close(self) -> None:

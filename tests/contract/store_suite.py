@@ -48,6 +48,7 @@ from wxauth_server.store.sessions import (
     list_sessions,
     read_session,
     touch_sessions,
+    update_unionid,
 )
 
 #: Opens the test's database, which is empty at first, one more time.
@@ -149,6 +150,9 @@ def start(
     openid: str = OPENID,
     account: tuple[str, str] = ACCOUNT,
     app_id: str = APP,
+    username: str | None = None,
+    display_name: str | None = None,
+    unionid: str | None = None,
     now_ms: int = NOW,
 ) -> bytes:
     """Start a session; its digest. Its handle is its name."""
@@ -160,6 +164,9 @@ def start(
             app_id=app_id,
             openid=openid,
             account=account,
+            username=username,
+            display_name=display_name,
+            unionid=unionid,
             now_ms=now_ms,
             client_address=None,
             client_user_agent=None,
@@ -585,10 +592,9 @@ class StoreSuite:
         assert dict(store.read_sessions([one[:31], one + b"\0", b"", one.hex().encode()])) == {}
 
     def test_a_session_comes_with_what_a_validation_answers(self, store: Store) -> None:
-        """Account and WeChat user joined in, as they are now."""
+        """Account and WeChat user, which the row holds copies of."""
         add_account(store, username="zhangsan", display_name="张三")
-        bind(store, unionid="uOne")
-        session = start(store, "handle")
+        session = start(store, "handle", username="zhangsan", display_name="张三", unionid="uOne")
         expected = SessionRecord(
             digest=session,
             handle="handle",
@@ -618,23 +624,31 @@ class StoreSuite:
         assert (record.ended_at, record.ended_cause) == (NOW + 1, "UNBOUND")
         assert (record.username, record.display_name, record.unionid) == (None, None, None)
 
-    def test_the_unionid_is_that_of_the_sessions_app(self, store: Store) -> None:
-        """The same openid in two apps are two users (reliability.md row 26)."""
-        add_account(store, "1")
-        add_account(store, "2")
-        bind(store, unionid="uOne")
-        bind(store, account=("local", "2"), app_id=OTHER_APP, unionid="uTwo")
-        one = start(store, 1)
-        two = start(store, 2, account=("local", "2"), app_id=OTHER_APP)
-        found = store.read_sessions([one, two])
-        assert [found[key].unionid for key in (one, two)] == ["uOne", "uTwo"]
+    def test_a_unionid_reaches_the_live_sessions_of_its_user(self, store: Store) -> None:
+        """Of this app only: the same openid in two apps are two users (row 26)."""
+        add_account(store)
+        live, other_user = start(store, 1), start(store, 2, openid="oOther")
+        other_app, dead = start(store, 3, app_id=OTHER_APP), start(store, 4)
+        store.write(lambda tx: end_session(tx, dead, Cause.LOGOUT, now_ms=NOW + 1))
+        store.write(lambda tx: update_unionid(tx, APP, OPENID, "uOne"))
+        found = store.read_sessions([live, other_user, other_app, dead])
+        unionids = [found[key].unionid for key in (live, other_user, other_app, dead)]
+        assert unionids == ["uOne", None, None, None]
 
     @pytest.mark.parametrize("text", AWKWARD_TEXTS)
     def test_texts_come_back_as_they_are(self, store: Store, text: str) -> None:
         """Whatever a name holds, in every way that it is read."""
         add_account(store, text, username=text, display_name=text)
-        bind(store, text, ("local", text), app_id=text, unionid=text)
-        session = start(store, text, openid=text, account=("local", text), app_id=text)
+        session = start(
+            store,
+            text,
+            openid=text,
+            account=("local", text),
+            app_id=text,
+            username=text,
+            display_name=text,
+            unionid=text,
+        )
         record = store.read_sessions([session])[session]
         assert record == session_of(store, session)
         assert record[1:4] == (text, text, text)

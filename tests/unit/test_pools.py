@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wxauth_server.errors import Overloaded
+from wxauth_server.errors import Overloaded, StoreUnavailable
 from wxauth_server.pools import BoundedPool, Pools
 
 
@@ -245,5 +245,30 @@ def test_one_full_pool_stops_no_other() -> None:
         held.go.set()
         await asyncio.gather(*stalled)
         await pools.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_job_whose_turn_comes_too_late_is_not_begun() -> None:
+    """It would keep its caller longer than promised, and those behind it too."""
+
+    async def scenario() -> None:
+        pool = BoundedPool("late", threads=1, capacity=3, patience_s=0.02)
+        go, begun = threading.Event(), threading.Event()
+
+        def first() -> None:
+            begun.set()
+            assert go.wait(10)
+
+        running = asyncio.create_task(pool.run(first))
+        await asyncio.to_thread(begun.wait, 10)
+        late = asyncio.create_task(pool.run(lambda: pytest.fail("begun")))
+        await asyncio.sleep(0.05)  # the patience passes
+        go.set()
+        await running
+        with pytest.raises(StoreUnavailable):
+            await late
+        assert await pool.run(lambda: "again") == "again"
+        await pool.close()
 
     asyncio.run(scenario())

@@ -100,6 +100,27 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_reads, "TIMEOUT_S", 0.05)
 
 
+def test_reads_that_come_fast_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ones of different turns go together then, and none of them is lost."""
+    monkeypatch.setattr(shared_reads, "CROWDED_READS_PER_S", 0)
+
+    async def scenario(store: HeldStore, reads: SharedReads) -> None:
+        await reads.read(key(0))
+        await asyncio.sleep(2 * shared_reads.GATHER_S)  # a window has passed
+        await reads.read(key(1))
+        asked = []
+        for number in range(2, 12):
+            asked.append(reads.read(key(number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+        assert len(store.calls) < 12
+        assert sorted(digest for call in store.calls for digest in call) == [
+            key(number) for number in range(12)
+        ]
+
+    run(scenario)
+
+
 def test_reads_of_one_turn_share_a_hop() -> None:
     async def scenario(store: HeldStore, reads: SharedReads) -> None:
         store.known = {key(number) for number in range(0, 50, 2)}
@@ -266,7 +287,6 @@ def test_no_timer_is_left_behind(together: int, monkeypatch: pytest.MonkeyPatch)
     timers: list[asyncio.TimerHandle] = []
 
     async def scenario(store: HeldStore, reads: SharedReads) -> None:
-        del store
         loop = asyncio.get_running_loop()
         call_later = loop.call_later
 
@@ -275,8 +295,13 @@ def test_no_timer_is_left_behind(together: int, monkeypatch: pytest.MonkeyPatch)
             return timers[-1]
 
         monkeypatch.setattr(loop, "call_later", spy)
+        monkeypatch.setattr(shared_reads, "CROWDED_READS_PER_S", 1e9)  # gathering has its own
         for _ in range(3):
-            await asyncio.gather(*(reads.read(key(number)) for number in range(together)))
+            store.go.clear()
+            asked = [reads.read(key(number)) for number in range(together)]
+            await store.has_begun()  # and the loop has gone on, since this was awaited
+            store.go.set()
+            await asyncio.gather(*asked)
         assert timers
         assert all(timer.cancelled() for timer in timers)
 
