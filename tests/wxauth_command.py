@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,11 +42,12 @@ def wxauth(
     cwd: Path,
     stdin: str | bytes = b"",
     variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
+    """Run one command to its end; `prefix` is a program that runs it."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run(
-        [*WXAUTH, *map(str, arguments)],
+        [*prefix, *WXAUTH, *map(str, arguments)],
         cwd=cwd,
         env=environment(variables),
         input=given,
