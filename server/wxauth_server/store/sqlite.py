@@ -56,8 +56,7 @@ _PRAGMAS: Mapping[str, tuple[str, object]] = {
 
 # One statement for each power of two, since SQLite keeps prepared ones by their
 # text. The rows come as one JSON text: sqlite3 lets go of the interpreter's lock
-# at every row it steps to, and under load getting it back takes up to 5 ms each
-# time, so that 64 rows were seen to take 400 ms.
+# at every row it steps to, and has to get it back from a busy loop.
 _READ_SESSIONS: Mapping[int, str] = {
     width: (
         "SELECT json_group_array(json_array("  # noqa: S608 - constants
