@@ -44,6 +44,7 @@ DEMO_APP_ID = "wxdec0de0000000001"
 DEMO_APP_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
 
 _DAY_S = 86_400
+_SECRET_FORM = re.compile(r"[ -~]{1,128}")
 
 
 class ConfigurationError(Exception):
@@ -170,8 +171,10 @@ class AppSettings(_Table):
                     f"apps: app_secret_file of {self.app_id}: {self.app_secret_file} "
                     f"cannot be read ({type(error).__name__})"
                 ) from None
-        if not secret:
-            raise ConfigurationError(f"apps: the secret of {self.app_id} is empty")
+        if not _SECRET_FORM.fullmatch(secret):
+            raise ConfigurationError(
+                f"apps: the secret of {self.app_id} is not one line of 1 to 128 ASCII characters"
+            )
         return secret
 
 
@@ -289,7 +292,9 @@ def _refuse_unknown_variables() -> None:
 def _describe(error: ValidationError | SettingsError) -> str:
     """One line for each key that is wrong. Never the value: it may be a secret."""
     if isinstance(error, SettingsError):  # a variable that is not the JSON it should be
-        return "a WXAUTH_… variable cannot be parsed: tables and lists are written as JSON"
+        field = re.search(r'field "(\w+)"', str(error))  # the rest of it may hold the value
+        variable = f"WXAUTH_{field[1].upper()}" if field else "a WXAUTH_… variable"
+        return f"{variable} cannot be parsed: tables and lists are written as JSON"
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         key = ".".join(str(part) for part in problem["loc"])

@@ -24,7 +24,7 @@ from wxauth_server.rpc.server import RpcServer
 from wxauth_server.store.accounts import keys_in_use
 from wxauth_server.store.interface import Store
 from wxauth_server.store.shared_reads import SharedReads
-from wxauth_server.store.sqlite import SQLiteStore
+from wxauth_server.store.sqlite import DATABASE_NAME, SQLiteStore
 from wxauth_server.wechat.client import WeChatClient
 
 log = logging.getLogger("wxauth.server")
@@ -41,6 +41,12 @@ def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
     Raises: KeyRingUnusable, also when rows need a key that the ring lacks;
     StoreUnusable, StoreTooNew.
     """
+    database = configuration.store.directory / DATABASE_NAME
+    if not configuration.keyring_file.exists() and database.exists():
+        raise KeyRingUnusable(
+            f"{configuration.keyring_file} does not exist, but the database {database} does: "
+            "put back the key ring that was in use with it, or run wxauth keys init if none was"
+        )
     keyring = load_keyring(configuration.keyring_file)
     store = SQLiteStore(configuration.store.directory)
     try:

@@ -45,6 +45,10 @@ PAIR = {"username": "zhangsan", "password": "correct horse battery"}
         ({"code": "x", "rebind": True}, {"rebind": LATER}),
         ({"code": "x", "request_id": "r" * 32}, {"request_id": LATER}),
         (
+            {"code": "x", "client": {"address": "999.1.1.1"}},
+            {"client.address": "not an IP address"},
+        ),
+        (
             {"code": "x", "client": {"address": "x" * 46, "user_agent": "x" * 513}},
             {
                 "client.address": "longer than 45 bytes",

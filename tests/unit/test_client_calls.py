@@ -401,3 +401,10 @@ def test_the_twins_have_the_same_methods() -> None:
 def test_an_async_client_needs_a_running_loop() -> None:
     with pytest.raises(RuntimeError):
         AsyncAuthClient()
+
+
+def test_a_request_that_the_server_would_not_read_is_not_sent() -> None:
+    with AuthClient("127.0.0.1:9") as client, pytest.raises(RequestInvalid) as refusal:
+        client.validate("x" * 100_000)
+    [violation] = refusal.value.violations
+    assert violation.problem == "over 65536 bytes in all"

@@ -355,7 +355,7 @@ def test_a_secret_file_that_is_of_no_use(tmp_path: Path, content: bytes | None) 
 
 
 def test_an_empty_secret() -> None:
-    with pytest.raises(ConfigurationError, match=f"the secret of {APP} is empty"):
+    with pytest.raises(ConfigurationError, match=f"the secret of {APP} is not one line"):
         load(app(APP, 'app_secret = ""')).served_apps()
 
 

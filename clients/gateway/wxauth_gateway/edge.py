@@ -126,8 +126,10 @@ def _check_head(scope: Scope) -> HttpError | None:
         return errors.head_too_large(MAX_HEAD_BYTES)
     if length > MAX_BODY_BYTES:
         return errors.body_too_large(MAX_BODY_BYTES)
-    if scope["method"] != "POST":
+    if scope["method"] in {"GET", "HEAD"}:
         return errors.body_not_expected() if chunked or length else None
+    if scope["method"] != "POST":
+        return None  # 405, by whoever knows the routes
     if encoded or not _is_json(content_types, empty=not (chunked or length)):
         return errors.not_json()
     return None

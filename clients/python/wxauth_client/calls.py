@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
+from google.protobuf.message import Message
+
 from wxauth.v1 import auth_service_pb2 as pb
 from wxauth_client.errors import RequestInvalid, SessionRevoked, Violation, WxauthError
 from wxauth_client.reading import read_login, read_logout, read_session, read_unbound
@@ -22,7 +24,10 @@ UNBIND_TIMEOUT_S = 8.0
 LOGOUT_TIMEOUT_S = 2.0
 READY_TIMEOUT_S = 1.0
 
-RequestT = TypeVar("RequestT")
+#: The server's limit of a message, reliability.md section 3.
+MAX_REQUEST_BYTES = 65_536
+
+RequestT = TypeVar("RequestT", bound=Message)
 AnswerT = TypeVar("AnswerT")
 ResultT = TypeVar("ResultT")
 
@@ -115,9 +120,17 @@ def _or(timeout_s: float | None, default_s: float) -> float:
 
 
 def _encodable(request: Callable[[], RequestT]) -> RequestT:
-    """Text that UTF-8 cannot hold (a lone surrogate) is a bad request, not a crash."""
+    """Text that UTF-8 cannot hold (a lone surrogate) is a bad request, not a crash.
+
+    So is what the server would not even read: gRPC refuses it in a way of its own.
+    """
     try:
-        return request()
+        built = request()
+        if built.ByteSize() <= MAX_REQUEST_BYTES:
+            return built
+        too_large = RequestInvalid("The request is not valid.")
+        too_large.violations = (Violation("", f"over {MAX_REQUEST_BYTES} bytes in all"),)
+        raise too_large
     except UnicodeEncodeError:
         error = RequestInvalid("The request is not valid.")
         error.violations = (Violation("", "a text is not valid Unicode"),)

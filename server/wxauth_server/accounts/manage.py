@@ -45,6 +45,8 @@ MAX_DISPLAY_NAME_BYTES = 256
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 # Control characters, half surrogates, and what some programs take for a line end.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# What turns the direction of writing, so that one text looks like another.
+_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 #: 128 random bits, as 32 hex digits: nobody guesses the id of another account.
 _RANDOM_ID_BYTES = 16
 
@@ -270,6 +272,10 @@ def _check_text(what: str, text: str, most_bytes: int) -> None:
         raise AccountRefused(f"the {what} is empty")
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
         raise AccountRefused(f"the {what} holds a control character or is not UTF-8")
+    if not _DIRECTIONS.isdisjoint(text):
+        raise AccountRefused(f"the {what} holds a character that turns the direction of writing")
+    if text != text.strip():
+        raise AccountRefused(f"the {what} begins or ends with white space")
     if len(text.encode()) > most_bytes:
         raise AccountRefused(f"the {what} is longer than {most_bytes} bytes of UTF-8")
 

@@ -31,9 +31,12 @@ def main() -> None:
         if package in {"", "wxauth", "wxauth_server", "wxauth_client", "wechat_sandbox"}:
             raise  # a part of ours is missing: that is no matter of extras
         print(
-            f"wxauth: {package} is not installed; install it with: pip install 'wxauth[server]'",
+            f"wxauth: {package} is not installed: install wxauth with its extra [server]",
             file=sys.stderr,
         )
+        status = 1
+    except OSError as error:  # standard output is full or closed
+        print(f"wxauth: cannot write: {error.strerror}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:  # while modules were being imported
         status = 130

@@ -98,13 +98,13 @@ def gateway(
 @contextlib.asynccontextmanager
 async def _gateway(configuration: Configuration) -> AsyncIterator[None]:
     from wxauth_gateway.serve import uvicorn_config
-    from wxauth_server.cli.http_part import HttpPart, address_of, listen
+    from wxauth_server.cli.http_part import HttpPart, listen
 
     settings = configuration.gateway
     listener = listen("gateway", settings.listen)
     part = HttpPart("gateway", uvicorn_config(settings), listener)
     await part.start()
-    address = address_of(listener)
+    address = "{}:{}".format(*listener.getsockname())
     log.info("ready", extra={"part": "gateway", "address": address, "server": settings.server})
     try:
         yield
@@ -173,7 +173,7 @@ async def _sandbox(
 ) -> AsyncIterator[None]:
     from wechat_sandbox import SandboxApp, create_app
     from wechat_sandbox.server import build_server
-    from wxauth_server.cli.http_part import HttpPart, address_of, listen
+    from wxauth_server.cli.http_part import HttpPart, listen
 
     listener = listen("sandbox", address)
     wechat = create_app([SandboxApp(*app) for app in secrets], slow_ms=slow_ms)
@@ -183,7 +183,7 @@ async def _sandbox(
         "ready",
         extra={
             "part": "sandbox",
-            "address": address_of(listener),
+            "address": "{}:{}".format(*listener.getsockname()),
             "apps": [app_id for app_id, _ in secrets],
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LogoutRequest,
@@ -45,7 +47,7 @@ def check_login(request: LoginRequest) -> None:
         violations.add("rebind", _LATER)
     if request.request_id:
         violations.add("request_id", _LATER)
-    violations.text("client.address", request.client.address, MAX_ADDRESS_BYTES)
+    violations.address("client.address", request.client.address)
     violations.text("client.user_agent", request.client.user_agent, MAX_USER_AGENT_BYTES)
     violations.text("client.device", request.client.device, MAX_DEVICE_BYTES)
     violations.raise_if_any()
@@ -101,6 +103,15 @@ class _Violations:
             self.add(field, "contains NUL")
         if len(value.encode()) > most_bytes:
             self.add(field, f"longer than {most_bytes} bytes")
+
+    def address(self, field: str, value: str) -> None:
+        if len(value.encode()) > MAX_ADDRESS_BYTES:
+            self.add(field, f"longer than {MAX_ADDRESS_BYTES} bytes")
+            return
+        try:
+            ipaddress.ip_address(value or "::")
+        except ValueError:
+            self.add(field, "not an IP address")
 
     def password(self, field: str, value: str) -> None:
         self.text(field, value, MAX_PASSWORD_BYTES)
