@@ -32,6 +32,7 @@ from pydantic_settings.exceptions import SettingsError
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
 from wxauth_server.apps import App, SessionLimits
+from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 
 #: Read when neither a flag nor WXAUTH_CONFIG names another file.
 DEFAULT_FILE = Path("wxauth.toml")
@@ -222,7 +223,7 @@ class Configuration(BaseSettings):
 
     @property
     def keyring_file(self) -> Path:
-        return self.keyring.file or self.store.directory / "keyring.json"
+        return self.keyring.file or self.store.directory / KEYRING_NAME
 
     @classmethod
     def settings_customise_sources(

@@ -1,7 +1,9 @@
 """The key ring: secrets that protect the database, kept outside of it.
 
 A JSON file of mode 0600. Each key has a purpose and never serves another one:
-`pepper` keys the hashes of passwords, `digest` keys the pseudonyms in logs.
+`pepper` keys the hashes of passwords; `digest` is for digests of names that must
+not be guessed back, which nothing makes yet: it is there so that a ring of today
+serves a later version.
 The active key of a purpose is used for what is new; the others still open what
 is old.
 """
@@ -9,8 +11,6 @@ is old.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -75,13 +75,6 @@ class KeyRing:
     def __iter__(self) -> Iterator[Key]:
         """All keys, in the order of the file."""
         return iter(self._keys.values())
-
-    def pseudonym(self, kind: str, value: str) -> str:
-        """A stable name for `value` in logs, 12 hex digits, that does not tell it."""
-        message = f"{kind}\0{value}".encode()
-        return hmac.new(self.active(Purpose.DIGEST).secret, message, hashlib.sha256).hexdigest()[
-            :12
-        ]
 
 
 def load_keyring(path: Path) -> KeyRing:

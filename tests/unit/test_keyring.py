@@ -213,18 +213,3 @@ def test_a_key_serves_its_purpose_only() -> None:
 def test_no_secret_in_a_repr() -> None:
     key = Key(Purpose.PEPPER, "pepper-1", True, b"TOPSECRET" * 3)
     assert "TOPSECRET" not in f"{key!r} {key} {[key]}"
-
-
-def test_a_pseudonym_is_stable_keyed_and_by_kind() -> None:
-    def ring(secret: bytes) -> KeyRing:
-        return KeyRing(
-            [Key(Purpose.PEPPER, "p", True, b"p" * 32), Key(Purpose.DIGEST, "d", True, secret)]
-        )
-
-    one, other = ring(b"1" * 32), ring(b"2" * 32)
-    name = one.pseudonym("openid", "oABC")
-    assert re.fullmatch(r"[0-9a-f]{12}", name)
-    assert name == ring(b"1" * 32).pseudonym("openid", "oABC")
-    assert name != one.pseudonym("openid", "oABD")
-    assert name != one.pseudonym("account", "oABC")
-    assert name != other.pseudonym("openid", "oABC")

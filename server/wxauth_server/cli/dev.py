@@ -25,6 +25,7 @@ from wxauth_server.config import (
     WeChatSettings,
     split_address,
 )
+from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 
 log = logging.getLogger("wxauth.command")
 
@@ -65,7 +66,7 @@ def dev(
     configuration = load(
         None,
         data,
-        keyring={"file": data / "keyring.json"},
+        keyring={"file": data / KEYRING_NAME},
         # A terminal waits for the stop, and no load balancer looks at the health.
         grpc={"listen": grpc, "lame_duck_s": 0.0, "stop_grace_s": float(_STOP_S)},
         gateway={"listen": http, "allow_get_login": True},
