@@ -26,7 +26,7 @@ log = logging.getLogger("wxauth.store")
 #: Longest wait for the store; design.md section 7.
 TIMEOUT_S = 0.4
 #: Most that the loop stands still for one read of up to READ_AT_ONCE sessions,
-#: which takes a tenth of that from memory.
+#: which takes about a third of that from memory (354 µs measured).
 STEP_ASIDE_S = 0.001
 #: From this many reads a second on, they wait for each other, this long.
 CROWDED_READS_PER_S = 1_000
