@@ -74,12 +74,12 @@ class Internal(AuthError):
 
 class CodeInvalid(AuthError):
     reason = ErrorReason.ERROR_REASON_CODE_INVALID
-    message = "WeChat does not accept this code. Call wx.login again."
+    message = "WeChat does not accept this code. Get a new one."
 
 
 class CodeUsed(AuthError):
     reason = ErrorReason.ERROR_REASON_CODE_USED
-    message = "This code was used before. Call wx.login again."
+    message = "This code was used before. Get a new one."
 
 
 class WeChatUserBlocked(AuthError):
@@ -177,6 +177,26 @@ class SessionRevoked(AuthError):
     def __init__(self, cause: str) -> None:
         super().__init__()
         self.metadata = {"cause": cause}
+
+
+# --- What a session allows with WeChat --------------------------------------
+
+
+class SessionKeyInvalid(AuthError):
+    reason = ErrorReason.ERROR_REASON_SESSION_KEY_INVALID
+    message = "There is no good session_key for this session. Log in with a new code."
+
+
+class UserDataInvalid(AuthError):
+    """`watermark` is "" for data that does not open, else "APP" or "STALE"."""
+
+    reason = ErrorReason.ERROR_REASON_USER_DATA_INVALID
+    message = "This is no data that WeChat made for this session."
+
+    def __init__(self, watermark: str = "") -> None:
+        super().__init__()
+        if watermark:
+            self.metadata = {"watermark": watermark}
 
 
 # --- Capacity and the store -------------------------------------------------

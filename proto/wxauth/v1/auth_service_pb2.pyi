@@ -121,16 +121,22 @@ class LoginRequest(_message.Message):
     bytes. Compared in normalisation form NFC.
     """
     phone_code: _builtins.str
-    """The code of WeChat's phone number button, 64 hex digits, for binding by a
-    verified phone number. Not supported yet: REQUEST_INVALID.
+    """The code of WeChat's phone number button, 64 hex digits, at most 128 bytes:
+    binds a WeChat user without a binding to the one account that has this
+    verified number, where the mini-program allows it. BINDING_REQUIRED if there
+    is not exactly one. Not together with username and password. Not spent when
+    the WeChat user is bound already.
     """
     rebind: _builtins.bool
-    """True to move a binding that is in the way, after asking the user. Not
-    supported yet: REQUEST_INVALID.
+    """True to move a binding that is in the way, after asking the user: the
+    WeChat user's former binding in this mini-program ends and, where an account
+    is for one WeChat user, the account's former binding too, with their
+    sessions. Needs username and password.
     """
     request_id: _builtins.str
     """Chosen by the client at random, 128 bits or more, and kept over the
-    retries of one login, 22 to 128 bytes. Not supported yet: REQUEST_INVALID.
+    retries of one login: 22 to 128 bytes of visible ASCII. A secret until the
+    login has ended.
     """
     @_builtins.property
     def client(self) -> Global___ClientInfo:

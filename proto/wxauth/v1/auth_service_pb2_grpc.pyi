@@ -46,11 +46,16 @@ class AuthServiceStub:
     user to that account, and starts a session. Without username and password
     the login is silent and needs an earlier binding.
 
-    The code is spent by the first call that reaches WeChat, whatever its
-    outcome: after any failure, retry with a new code from wx.login.
+    The code is spent by the first call that reaches WeChat. With a
+    `request_id` the same call may be repeated for 60 seconds after an
+    UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
+    stopped, and however often it is sent, one session comes of it. Any other
+    answer is final for the code, and a repetition is CODE_USED. Without a
+    `request_id`, retry with a new code from wx.login.
 
     Fails with
-    - CODE_INVALID, CODE_USED: get a new code;
+    - CODE_INVALID, CODE_USED: get a new code; metadata {"field": "phone_code"}
+      if it was the phone code;
     - BINDING_REQUIRED: silent login of a WeChat user without an account;
     - CREDENTIALS_INVALID: username and password are not right;
     - OPENID_ALREADY_BOUND, ACCOUNT_ALREADY_BOUND: the binding would conflict;
@@ -110,11 +115,16 @@ class AuthServiceAsyncStub(AuthServiceStub):
     user to that account, and starts a session. Without username and password
     the login is silent and needs an earlier binding.
 
-    The code is spent by the first call that reaches WeChat, whatever its
-    outcome: after any failure, retry with a new code from wx.login.
+    The code is spent by the first call that reaches WeChat. With a
+    `request_id` the same call may be repeated for 60 seconds after an
+    UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
+    stopped, and however often it is sent, one session comes of it. Any other
+    answer is final for the code, and a repetition is CODE_USED. Without a
+    `request_id`, retry with a new code from wx.login.
 
     Fails with
-    - CODE_INVALID, CODE_USED: get a new code;
+    - CODE_INVALID, CODE_USED: get a new code; metadata {"field": "phone_code"}
+      if it was the phone code;
     - BINDING_REQUIRED: silent login of a WeChat user without an account;
     - CREDENTIALS_INVALID: username and password are not right;
     - OPENID_ALREADY_BOUND, ACCOUNT_ALREADY_BOUND: the binding would conflict;
@@ -177,11 +187,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         user to that account, and starts a session. Without username and password
         the login is silent and needs an earlier binding.
 
-        The code is spent by the first call that reaches WeChat, whatever its
-        outcome: after any failure, retry with a new code from wx.login.
+        The code is spent by the first call that reaches WeChat. With a
+        `request_id` the same call may be repeated for 60 seconds after an
+        UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
+        stopped, and however often it is sent, one session comes of it. Any other
+        answer is final for the code, and a repetition is CODE_USED. Without a
+        `request_id`, retry with a new code from wx.login.
 
         Fails with
-        - CODE_INVALID, CODE_USED: get a new code;
+        - CODE_INVALID, CODE_USED: get a new code; metadata {"field": "phone_code"}
+          if it was the phone code;
         - BINDING_REQUIRED: silent login of a WeChat user without an account;
         - CREDENTIALS_INVALID: username and password are not right;
         - OPENID_ALREADY_BOUND, ACCOUNT_ALREADY_BOUND: the binding would conflict;

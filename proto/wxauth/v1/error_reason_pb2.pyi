@@ -32,6 +32,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CODE_USED: _ErrorReason.ValueType  # 2
     """UNAUTHENTICATED. The code was used before; a code works once. Call
     wx.login again and retry with the new code.
+    Metadata: {"field": "phone_code"} if it is the phone code of a login, as
+    with CODE_INVALID.
     """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 3
     """UNAUTHENTICATED. Username and password do not match an enabled account.
@@ -105,6 +107,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A fault of the server.
     Metadata: {"error_id": "9f1c2ab34d5e"}, which the server's log explains.
     """
+    ERROR_REASON_SESSION_KEY_INVALID: _ErrorReason.ValueType  # 24
+    """FAILED_PRECONDITION. The server holds no session_key for this WeChat user,
+    or none that WeChat still accepts. The session itself is good: call wx.login
+    and log in with the new code, which brings a new session_key.
+    """
+    ERROR_REASON_USER_DATA_INVALID: _ErrorReason.ValueType  # 25
+    """INVALID_ARGUMENT. The data that WeChat gave the mini-program does not
+    decrypt with the session_key, or its signature does not match: it was
+    altered on the way, or belongs to another or an older session_key.
+    Metadata: {"watermark": "APP"} if it decrypts but was made for another
+    mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error status of wxauth carries a
@@ -124,6 +138,8 @@ tool's mock. Call wx.login again and retry with the new code.
 ERROR_REASON_CODE_USED: ErrorReason.ValueType  # 2
 """UNAUTHENTICATED. The code was used before; a code works once. Call
 wx.login again and retry with the new code.
+Metadata: {"field": "phone_code"} if it is the phone code of a login, as
+with CODE_INVALID.
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 3
 """UNAUTHENTICATED. Username and password do not match an enabled account.
@@ -196,5 +212,17 @@ ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 22
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 23
 """INTERNAL. A fault of the server.
 Metadata: {"error_id": "9f1c2ab34d5e"}, which the server's log explains.
+"""
+ERROR_REASON_SESSION_KEY_INVALID: ErrorReason.ValueType  # 24
+"""FAILED_PRECONDITION. The server holds no session_key for this WeChat user,
+or none that WeChat still accepts. The session itself is good: call wx.login
+and log in with the new code, which brings a new session_key.
+"""
+ERROR_REASON_USER_DATA_INVALID: ErrorReason.ValueType  # 25
+"""INVALID_ARGUMENT. The data that WeChat gave the mini-program does not
+decrypt with the session_key, or its signature does not match: it was
+altered on the way, or belongs to another or an older session_key.
+Metadata: {"watermark": "APP"} if it decrypts but was made for another
+mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -127,7 +127,60 @@ _INITIAL = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_INITIAL,)
+_WHAT_A_SESSION_ALLOWS = Migration(
+    version=2,
+    # Older code does not know the purpose "seal" in keys_in_use.
+    oldest_compatible=2,
+    statements=(
+        # The newest session_key of a WeChat user, sealed with the key of this id.
+        # Both or neither.
+        "ALTER TABLE bindings ADD COLUMN session_key BLOB",
+        "ALTER TABLE bindings ADD COLUMN session_key_id TEXT",
+        """
+        CREATE INDEX bindings_of_a_unionid
+          ON bindings (unionid) WHERE unionid IS NOT NULL
+        """,
+        """
+        CREATE INDEX accounts_of_a_phone
+          ON accounts (source, phone) WHERE phone IS NOT NULL
+        """,
+        # What WeChat said about a code, for five minutes (auth/exchange_code.py).
+        # The digests are SHA-256 of the code and of the caller's request_id;
+        # request_digest is NULL if there was none. settled is OK, or the reason of
+        # the verdict, or NULL while a retry may go on; session_key is there only
+        # until then.
+        """
+        CREATE TABLE exchanges (
+          app_id TEXT NOT NULL,
+          code_digest BLOB NOT NULL,
+          request_digest BLOB,
+          openid TEXT NOT NULL,
+          unionid TEXT,
+          session_key BLOB,
+          session_key_id TEXT,
+          salt BLOB NOT NULL,
+          exchanged_at BIGINT NOT NULL,
+          settled TEXT,
+          PRIMARY KEY (app_id, code_digest)
+        )
+        """,
+        "CREATE INDEX exchanges_by_age ON exchanges (exchanged_at)",
+        # WeChat users who unbound: no sibling login for them until they have
+        # logged in with a password again.
+        """
+        CREATE TABLE no_sibling (
+          app_id TEXT NOT NULL,
+          openid TEXT NOT NULL,
+          PRIMARY KEY (app_id, openid)
+        )
+        """,
+        # HMAC of a fixed text with the key, so that a key that was changed under
+        # its id is noticed. NULL in rows from before.
+        "ALTER TABLE keys_in_use ADD COLUMN check_value BLOB",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_INITIAL, _WHAT_A_SESSION_ALLOWS)
 #: The schema version this code is written for.
 CODE_VERSION = MIGRATIONS[-1].version
 
