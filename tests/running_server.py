@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from wxauth.v1.auth_service_pb2 import (
     ValidateSessionResponse,
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
+from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceStub
+from wxauth_server.accounts.manage import AccountManager
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.usernames import username_key
-from wxauth_server.clock import Clock
+from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import DEMO_APP_ID, Configuration, load_configuration
 from wxauth_server.keyring import create_keyring, load_keyring
 from wxauth_server.store.accounts import insert_account
@@ -70,10 +73,12 @@ class RunningServer:
     port: int
     channel: grpc.Channel
     stub: AuthServiceStub
+    wechat: WeChatServiceStub
     sandbox: RunningSandbox
     configuration: Configuration
     server: Server
     loop: asyncio.AbstractEventLoop
+    clock: Clock
     hasher: PasswordHasher = field(repr=False)
 
     @property
@@ -84,9 +89,22 @@ class RunningServer:
     def store(self) -> Store:
         return self.server.store
 
-    def code(self, user: str) -> str:
-        """A code of wx.login for a user of the demo app."""
-        return CANARY.keep(self.sandbox.mint(DEMO_APP_ID, user))
+    @property
+    def accounts(self) -> AccountManager:
+        """What an operator does to accounts."""
+        return AccountManager(self.store, self.hasher, self.clock)
+
+    def code(self, user: str, app_id: str = DEMO_APP_ID) -> str:
+        """A code of wx.login for a user of an app."""
+        return CANARY.keep(self.sandbox.mint(app_id, user))
+
+    def phone_code(self, user: str, phone: str, app_id: str = DEMO_APP_ID) -> str:
+        """A code of the phone button for a user with this number in China, without +86."""
+        return CANARY.keep(self.sandbox.phone_code(app_id, user, phone=phone))
+
+    def new_request_id(self) -> str:
+        """What a client makes up for one login."""
+        return CANARY.keep(secrets.token_urlsafe(16))
 
     def new_user(self) -> str:
         """A WeChat user whom no other test knows."""
@@ -99,6 +117,8 @@ class RunningServer:
         *,
         account_id: str | None = None,
         stored_hash: str | None = None,
+        phone: str | None = None,
+        phone_verified: bool = False,
     ) -> str:
         """An account of our own store; its id."""
         account_id = account_id or f"id-{username}"
@@ -113,7 +133,8 @@ class RunningServer:
                 username=username,
                 username_key=username_key(username),
                 display_name=None,
-                phone=None,
+                phone=phone,
+                phone_verified=phone_verified,
                 password=stored_hash,
                 now_ms=1,
             )
@@ -142,6 +163,18 @@ class RunningServer:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What the store holds."""
         return list(self.store.read(lambda tx: tx.execute(sql)))
+
+    def events(self) -> list[tuple[str, str | None]]:
+        """The audit log: each event and its reason, oldest first."""
+        return [(e, r) for e, r in self.rows("SELECT event, reason FROM audit_events ORDER BY id")]
+
+    def erase(self) -> None:
+        """Have the eraser make its round now instead of within half a minute."""
+        asyncio.run_coroutine_threadsafe(self.server.eraser.erase(), self.loop).result(10)
+
+    def flush(self) -> None:
+        """Write last_seen now instead of within the next second."""
+        asyncio.run_coroutine_threadsafe(self.server.last_seen.flush(), self.loop).result(10)
 
 
 def refused(call: Callable[[], object]) -> Refusal:
@@ -185,6 +218,7 @@ def running_server(
     **tables: Any,
 ) -> Iterator[RunningServer]:
     """Serve until the block ends. `tables` are tables of the configuration."""
+    clock = clock or SystemClock()
     tables.setdefault("passwords", {"bcrypt_cost": TEST_COST})
     tables.setdefault("wechat", {"base_url": sandbox.base_url})
     configuration = load_configuration(
@@ -209,10 +243,12 @@ def running_server(
                 port=port,
                 channel=channel,
                 stub=AuthServiceStub(channel),
+                wechat=WeChatServiceStub(channel),
                 sandbox=sandbox,
                 configuration=configuration,
                 server=server,
                 loop=loop,
+                clock=clock,
                 hasher=PasswordHasher(keyring, cost=TEST_COST),
             )
     finally:

@@ -6,7 +6,9 @@ variables. Everything they say is told to the canary.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tests.canary import CANARY
 
@@ -146,3 +148,31 @@ def running(
     finally:
         command.kill_if_running()
         CANARY.hear(f"wxauth {arguments[0]}", "\n".join(command.err))
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str, status: int = 1) -> str:
+    """That a command said clearly, in one line on standard error, why it did nothing."""
+    assert done.returncode == status, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("wxauth: ")]
+    for part in parts:
+        assert part in line
+    return line
+
+
+def done_well(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def listed(*command: str, cwd: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(done_well(wxauth(*command, "--json", cwd=cwd)))
+    return rows
+
+
+def ready(command: RunningCommand) -> str:
+    """The address that the line of the log tells, when a part serves."""
+    found = re.search(r'"address": "([^"]+)"', command.wait_for('"event": "ready"'))
+    assert found
+    return found[1]

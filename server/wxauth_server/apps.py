@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from wxauth_server.errors import RequestInvalid
@@ -36,7 +36,14 @@ class App:
     account_source: str
     limits: SessionLimits
     #: False: an account is bound to one WeChat user of the app at most.
-    several_users_per_account: bool
+    several_users_per_account: bool = False
+    #: The WeChat Open Platform account the app belongs to; "" for none. WeChat
+    #: gives a person the same unionid in all its apps.
+    open_platform: str = ""
+    #: A WeChat user without an account gets a new one.
+    registers: bool = False
+    #: A verified phone number may stand for the account's password.
+    binds_by_phone: bool = False
 
 
 class Apps:
@@ -47,6 +54,20 @@ class Apps:
 
     def get(self, app_id: str) -> App | None:
         return self._apps.get(app_id)
+
+    def __iter__(self) -> Iterator[App]:
+        return iter(self._apps.values())
+
+    def siblings(self, app: App) -> frozenset[str]:
+        """AppIds of the others with the same Open Platform account and account source."""
+        return frozenset(
+            other.app_id
+            for other in self._apps.values()
+            if app.open_platform
+            and other.open_platform == app.open_platform
+            and other.account_source == app.account_source
+            and other is not app
+        )
 
     def choose(self, app_id: str) -> App:
         """The app a login is for; the only one if none is named.

@@ -98,6 +98,8 @@ class WeChatSettings(_Table):
     """How WeChat is reached."""
 
     base_url: str = WECHAT_URL
+    #: How old user data may be that the mini-program got from WeChat.
+    user_data_max_age_s: Annotated[int, Field(ge=10, le=_DAY_S)] = 300
 
     @field_validator("base_url")
     @classmethod
@@ -135,6 +137,14 @@ class AppSettings(_Table):
     session_limit: Annotated[int, Field(ge=1, le=1000)] = 10
     #: Whether one account may be bound to several WeChat users of this app.
     several_users_per_account: bool = False
+    #: A name for the WeChat Open Platform account the app belongs to. Who is bound
+    #: in one app of the same name and account source is logged in by the others.
+    open_platform: Annotated[str, Field(max_length=64)] = ""
+    #: What a WeChat user without an account gets: BINDING_REQUIRED, or a new account.
+    unbound: Literal["require_credentials", "register"] = "require_credentials"
+    #: Whether a phone number that WeChat confirms binds to the one account that
+    #: has it as its verified number. Numbers are given to new owners in time.
+    bind_by_phone: bool = False
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -159,6 +169,9 @@ class AppSettings(_Table):
                 most_live=self.session_limit,
             ),
             several_users_per_account=self.several_users_per_account,
+            open_platform=self.open_platform,
+            registers=self.unbound == "register",
+            binds_by_phone=self.bind_by_phone,
         )
 
     def _secret(self) -> str:

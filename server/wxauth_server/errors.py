@@ -73,13 +73,27 @@ class Internal(AuthError):
 
 
 class CodeInvalid(AuthError):
+    """`field` is "phone_code" for the phone code of a login."""
+
     reason = ErrorReason.ERROR_REASON_CODE_INVALID
     message = "WeChat does not accept this code. Get a new one."
 
+    def __init__(self, field: str = "") -> None:
+        super().__init__()
+        if field:
+            self.metadata = {"field": field}
+
 
 class CodeUsed(AuthError):
+    """`field` is "phone_code" for the phone code of a login."""
+
     reason = ErrorReason.ERROR_REASON_CODE_USED
     message = "This code was used before. Get a new one."
+
+    def __init__(self, field: str = "") -> None:
+        super().__init__()
+        if field:
+            self.metadata = {"field": field}
 
 
 class WeChatUserBlocked(AuthError):

@@ -98,6 +98,10 @@ class Pools:
     #: Waiting for WeChat. As many threads as jobs: one more would only wait its
     #: deadline away behind stalled ones.
     wechat: BoundedPool
+    #: The same for WeChat's calls with an access_token, which must not hold up logins.
+    wechat_calls: BoundedPool
+    #: Reads of the store that are no validation.
+    readers: BoundedPool
     #: bcrypt. As many threads as cores, at low priority, and a queue of about a
     #: second (reliability.md F5).
     passwords: BoundedPool
@@ -111,13 +115,21 @@ class Pools:
         cores = cores or os.cpu_count() or 1
         return cls(
             wechat=BoundedPool("wechat", threads=64, capacity=64),
+            wechat_calls=BoundedPool("wechat-calls", threads=16, capacity=16),
+            readers=BoundedPool("readers", threads=2, capacity=256, patience_s=0.5),
             passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
             writer=BoundedPool("writer", threads=1, capacity=256, patience_s=0.5),
         )
 
     async def close(self) -> None:
         """Let what has begun end, the writer last: others still hand it work."""
-        for pool in (self.wechat, self.passwords, self.writer):
+        for pool in (
+            self.wechat,
+            self.wechat_calls,
+            self.passwords,
+            self.readers,
+            self.writer,
+        ):
             await pool.close()
 
 

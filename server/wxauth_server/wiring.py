@@ -7,24 +7,26 @@ import logging
 
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.apps import Apps
+from wxauth_server.auth.erase_secrets import SecretEraser
 from wxauth_server.auth.exchange_code import CodeExchange
 from wxauth_server.auth.last_seen import LastSeen
 from wxauth_server.auth.login import LoginFlow
 from wxauth_server.auth.logout import LogoutFlow
 from wxauth_server.auth.unbind import UnbindFlow
+from wxauth_server.auth.user_data import UserDataFlow
 from wxauth_server.auth.validate_session import SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
+from wxauth_server.auth.wechat_calls import WeChatCalls
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
-from wxauth_server.keyring import KeyRing, KeyRingUnusable, Purpose, load_keyring
 from wxauth_server.pools import Pools
 from wxauth_server.rpc.auth_service import AuthServicer
 from wxauth_server.rpc.server import RpcServer
-from wxauth_server.store.accounts import keys_in_use
-from wxauth_server.store.interface import Store
+from wxauth_server.rpc.wechat_service import WeChatServicer
+from wxauth_server.sealing import Sealer
+from wxauth_server.store.opening import open_store
 from wxauth_server.store.shared_reads import SharedReads
-from wxauth_server.store.sqlite import DATABASE_NAME, SQLiteStore
 from wxauth_server.wechat.client import WeChatClient
 
 log = logging.getLogger("wxauth.server")
@@ -33,28 +35,6 @@ log = logging.getLogger("wxauth.server")
 READINESS_INTERVAL_S = 5.0
 # A digest that no session has.
 _NO_SESSION = bytes(32)
-
-
-def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
-    """The database and the key ring that goes with it.
-
-    Raises: KeyRingUnusable, also when rows need a key that the ring lacks;
-    StoreUnusable, StoreTooNew.
-    """
-    database = configuration.store.directory / DATABASE_NAME
-    if not configuration.keyring_file.exists() and database.exists():
-        raise KeyRingUnusable(
-            f"{configuration.keyring_file} does not exist, but the database {database} does: "
-            "put back the key ring that was in use with it, or run wxauth keys init if none was"
-        )
-    keyring = load_keyring(configuration.keyring_file)
-    store = SQLiteStore(configuration.store.directory)
-    try:
-        _refuse_missing_keys(store, keyring)
-    except BaseException:
-        store.close()
-        raise
-    return store, keyring
 
 
 class Server:
@@ -74,16 +54,27 @@ class Server:
         validator = SessionValidator(
             apps=apps, reads=self._reads, last_seen=self.last_seen, clock=clock
         )
-        exchange = CodeExchange(self._wechat, self._pools.wechat)
-        servicer = AuthServicer(
-            login=LoginFlow(
-                apps=apps,
-                exchange=exchange,
-                verifier=verifier,
-                store=self.store,
-                clock=clock,
-                pools=self._pools,
-            ),
+        sealer = Sealer(keyring)
+        exchange = CodeExchange(
+            wechat=self._wechat,
+            store=self.store,
+            sealer=sealer,
+            clock=clock,
+            pool=self._pools.wechat,
+        )
+        wechat_calls = WeChatCalls(self._wechat, self._pools.wechat_calls)
+        self._login = LoginFlow(
+            apps=apps,
+            exchange=exchange,
+            verifier=verifier,
+            wechat=wechat_calls,
+            store=self.store,
+            reads=self._reads,
+            clock=clock,
+            pools=self._pools,
+        )
+        auth = AuthServicer(
+            login=self._login,
             validator=validator,
             unbind=UnbindFlow(
                 validator=validator,
@@ -100,7 +91,17 @@ class Server:
                 writer_pool=self._pools.writer,
             ),
         )
-        self._rpc = RpcServer(servicer, configuration.grpc)
+        user_data = UserDataFlow(
+            validator=validator,
+            wechat=wechat_calls,
+            sealer=sealer,
+            store=self.store,
+            clock=clock,
+            pools=self._pools,
+            max_age_s=configuration.wechat.user_data_max_age_s,
+        )
+        self.eraser = SecretEraser(apps=apps, store=self.store, clock=clock, pools=self._pools)
+        self._rpc = RpcServer(auth, WeChatServicer(user_data), configuration.grpc)
 
     async def start(self) -> int:
         """Serve; the port that is listened on.
@@ -113,6 +114,7 @@ class Server:
             await self._close()
             raise
         self.last_seen.start()
+        self.eraser.start()
         self._readiness = asyncio.create_task(self._watch_store())
         return port
 
@@ -120,6 +122,8 @@ class Server:
         """Stop gracefully: callers first, then the work, then the store."""
         self._readiness.cancel()
         await self._rpc.stop()
+        await self._login.close()
+        await self.eraser.close()
         await self.last_seen.close()
         await self._close()
 
@@ -139,12 +143,3 @@ class Server:
         await self._reads.close()
         self._wechat.close()
         await asyncio.to_thread(self.store.close)
-
-
-def _refuse_missing_keys(store: Store, keyring: KeyRing) -> None:
-    for purpose, key_id in store.read(keys_in_use):
-        if keyring.find(Purpose(purpose), key_id) is None:
-            raise KeyRingUnusable(
-                f"the database needs the {purpose} key {key_id}, which the key ring lacks: "
-                "put back the key ring that was in use with this database"
-            )

@@ -10,8 +10,8 @@ from wxauth_server.config import DEMO_APP_ID, load_configuration
 from wxauth_server.session_id import new_session_handle, new_session_id, session_digest
 from wxauth_server.store.bindings import insert_binding
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import insert_session
-from wxauth_server.wiring import open_store
+from wxauth_server.store.opening import open_store
+from wxauth_server.store.sessions import SessionRecord, insert_session
 
 
 def seed_sessions(directory: Path, count: int) -> list[str]:
@@ -39,18 +39,17 @@ def seed_sessions(directory: Path, count: int) -> list[str]:
             )
             insert_session(
                 tx,
-                digest=digest,
-                handle=new_session_handle(),
-                app_id=DEMO_APP_ID,
-                openid=openid,
-                account=account,
-                username=username,
-                display_name=username.title(),
-                unionid=f"u{number:027d}",
-                now_ms=now_ms,
-                client_address=None,
-                client_user_agent=None,
-                client_device=None,
+                SessionRecord.beginning(
+                    digest=digest,
+                    handle=new_session_handle(),
+                    app_id=DEMO_APP_ID,
+                    openid=openid,
+                    account=account,
+                    username=username,
+                    display_name=username.title(),
+                    unionid=f"u{number:027d}",
+                    now_ms=now_ms,
+                ),
             )
 
     store, _ = open_store(load_configuration(store={"directory": directory}))

@@ -19,10 +19,8 @@ from wxauth_server.store.accounts import (
     find_account,
     find_account_by_username,
     insert_account,
-    keys_in_use,
     list_accounts,
     lock_enabled_account,
-    note_key_in_use,
     set_disabled,
     update_password,
     update_password_hash,
@@ -37,6 +35,7 @@ from wxauth_server.store.bindings import (
     lock_binding,
 )
 from wxauth_server.store.interface import READ_AT_ONCE, Store, Transaction
+from wxauth_server.store.keys import keys_in_use, note_key_in_use
 from wxauth_server.store.sessions import (
     Cause,
     SessionRecord,
@@ -159,18 +158,17 @@ def start(
     store.write(
         lambda tx: insert_session(
             tx,
-            digest=digest(name),
-            handle=str(name),
-            app_id=app_id,
-            openid=openid,
-            account=account,
-            username=username,
-            display_name=display_name,
-            unionid=unionid,
-            now_ms=now_ms,
-            client_address=None,
-            client_user_agent=None,
-            client_device=None,
+            SessionRecord.beginning(
+                digest=digest(name),
+                handle=str(name),
+                app_id=app_id,
+                openid=openid,
+                account=account,
+                username=username,
+                display_name=display_name,
+                unionid=unionid,
+                now_ms=now_ms,
+            ),
         )
     )
     return digest(name)
@@ -479,7 +477,7 @@ class StoreSuite:
         """Every column, and only for its app and openid."""
         add_account(store)
         assert bind(store, unionid="uOne")
-        expected = BindingRecord(APP, OPENID, "local", "1", "uOne", NOW)
+        expected = BindingRecord(APP, OPENID, "local", "1", "uOne", NOW, None, None)
         assert store.read(lambda tx: find_binding(tx, APP, OPENID)) == expected
         assert store.read(lambda tx: find_binding(tx, OTHER_APP, OPENID)) is None
         assert store.read(lambda tx: find_binding(tx, APP, "oTwo")) is None
@@ -545,7 +543,7 @@ class StoreSuite:
         add_account(store)
         bind(store, unionid="uOne")
         ended = store.write(lambda tx: delete_binding(tx, APP, OPENID))
-        assert ended == BindingRecord(APP, OPENID, "local", "1", "uOne", NOW)
+        assert ended == BindingRecord(APP, OPENID, "local", "1", "uOne", NOW, None, None)
         assert store.write(lambda tx: delete_binding(tx, APP, OPENID)) is None
         assert bind(store, "oTwo")
 
@@ -670,15 +668,15 @@ class StoreSuite:
         store.write(
             lambda tx: insert_session(
                 tx,
-                digest=key,
-                handle="h",
-                app_id=APP,
-                openid=OPENID,
-                account=ACCOUNT,
-                now_ms=NOW,
+                SessionRecord.beginning(
+                    digest=key,
+                    handle="h",
+                    app_id=APP,
+                    openid=OPENID,
+                    account=ACCOUNT,
+                    now_ms=NOW,
+                ),
                 client_address="192.0.2.1",
-                client_user_agent="",
-                client_device=None,
             )
         )
         assert store.read_sessions([key, b"\1" * 32]).keys() == {key}
@@ -788,43 +786,23 @@ class StoreSuite:
             start(store, "other app", app_id=OTHER_APP, now_ms=now),
         ]
 
-        def end() -> int:
+        def end() -> list[SessionRecord]:
             return store.write(
                 lambda tx: end_sessions_of_wechat_user(
                     tx,
                     APP,
                     OPENID,
                     Cause.UNBOUND,
-                    idle_ms=IDLE_MS,
-                    absolute_ms=ABSOLUTE_MS,
                     now_ms=now,
                 )
             )
 
-        assert [end(), end()] == [2, 0]
+        assert {session.handle for session in end()} == {"expired", "just live", "former"}
+        assert end() == []
         for key in (expired, just_live, former):
             assert session_of(store, key)[6:8] == (now, "UNBOUND")
         assert session_of(store, logged_out).ended_cause == "LOGOUT"
         assert [session_of(store, key).ended_at for key in others] == [None, None]
-
-    def test_a_session_past_the_absolute_limit_does_not_count(self, store: Store) -> None:
-        """However recently it was used."""
-        add_account(store)
-        session = start(store, "a")
-        now = NOW + ABSOLUTE_MS
-        self._keep_in_use(store, session, NOW, now - 1)
-        ended = store.write(
-            lambda tx: end_sessions_of_wechat_user(
-                tx,
-                APP,
-                OPENID,
-                Cause.UNBOUND,
-                idle_ms=IDLE_MS,
-                absolute_ms=ABSOLUTE_MS,
-                now_ms=now,
-            )
-        )
-        assert ended == 0
 
     def test_all_sessions_of_an_account_end(self, store: Store) -> None:
         """In all apps and of all WeChat users; others' stay."""

@@ -18,8 +18,9 @@ import pytest
 
 from wxauth_server.errors import StoreUnavailable
 from wxauth_server.store import schema
-from wxauth_server.store.accounts import keys_in_use, list_accounts, note_key_in_use
+from wxauth_server.store.accounts import list_accounts
 from wxauth_server.store.interface import StoreTooNew, StoreUnusable, Transaction
+from wxauth_server.store.keys import keys_in_use, note_key_in_use
 from wxauth_server.store.schema import CODE_VERSION, MIGRATIONS, migrate
 from wxauth_server.store.sqlite import (
     BUSY_TIMEOUT_MS,
@@ -283,7 +284,7 @@ def test_a_write_goes_on_when_the_other_process_is_done(
     """Within the busy timeout nobody notices."""
     with raw(directory) as elsewhere, ThreadPoolExecutor(1) as thread:
         elsewhere.execute("BEGIN IMMEDIATE")
-        elsewhere.execute("INSERT INTO keys_in_use VALUES ('pepper', 'theirs')")
+        elsewhere.execute("INSERT INTO keys_in_use (purpose, key_id) VALUES ('pepper', 'theirs')")
         written = thread.submit(store.write, lambda tx: note_key_in_use(tx, "pepper", "ours"))
         elsewhere.execute("COMMIT")
         written.result(30)
@@ -337,10 +338,8 @@ def test_a_broken_promise_of_our_own_is_no_failure_of_the_store(store: SQLiteSto
     """A constraint that our code ran into is a fault of ours and says so."""
     with pytest.raises(sqlite3.IntegrityError):
         bind(store, account=("local", "nobody"))
-    add_account(store)
-    start(store, "a")
     with pytest.raises(sqlite3.IntegrityError):
-        start(store, "a")
+        start(store, "a", account=("local", "nobody"))
     with pytest.raises(sqlite3.ProgrammingError):
         store.read(lambda tx: tx.execute("SELECT :missing", {"other": 1}))
 

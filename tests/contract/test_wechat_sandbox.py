@@ -15,12 +15,10 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import requests
 
+from tests.contract.wechat_wire import BANK, FUND, SHOP, HandClock, log_in
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from wechat_sandbox import SandboxApp, create_app
-
-SHOP = SandboxApp("wx1111111111111111", "shop-secret-0123456789abcdef")
-BANK = SandboxApp("wx2222222222222222", "bank-secret-0123456789abcdef", platform="group")
-FUND = SandboxApp("wx3333333333333333", "fund-secret-0123456789abcdef", platform="group")
+from wechat_sandbox.calls import HISTORY_LENGTH, Call, new_history
 
 SUCCESS = re.compile(rb'\{"session_key":"([A-Za-z0-9+/]{22}==)","openid":"(o[A-Za-z0-9_-]{27})"\}')
 SUCCESS_WITH_UNIONID = re.compile(
@@ -34,21 +32,12 @@ _ERRMSGS = {
     40029: "invalid code",
     40125: "invalid appsecret",
     40163: "code been used",
+    40226: "code blocked",
     41002: "appid missing",
     41004: "appsecret missing",
     41008: "missing code",
     45011: "api minute-quota reach limit",
 }
-
-
-class HandClock:
-    """Unix seconds that move when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_724_281_105.75
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +187,36 @@ def test_the_hundred_and_first_login_of_a_minute_waits_for_the_next(
     matched(SUCCESS, exchange(sandbox, SHOP, code))
 
 
+def test_a_blocked_person_is_refused_in_every_app(
+    sandbox: RunningSandbox, clock: HandClock
+) -> None:
+    codes = [(app, sandbox.mint(app.app_id, "mallory")) for app in (SHOP, BANK)]
+    sandbox.block("mallory")
+    for app, code in codes:
+        assert_error(exchange(sandbox, app, code), 40226, clock.now)
+    log_in(sandbox, SHOP, "alice")
+
+    sandbox.block("mallory", blocked=False)
+    for app, code in codes:  # which are not burnt
+        assert "openid" in json.loads(exchange(sandbox, app, code))
+
+
+def test_a_unionid_can_begin_to_appear_and_stop(sandbox: RunningSandbox) -> None:
+    before = log_in(sandbox, SHOP, "alice")
+    assert "unionid" not in before
+    bank = log_in(sandbox, BANK, "alice")
+
+    sandbox.move_to_platform(SHOP.app_id, "group")
+    after = log_in(sandbox, SHOP, "alice")
+    assert after["openid"] == before["openid"]
+    assert after["unionid"] == bank["unionid"]
+
+    sandbox.move_to_platform(SHOP.app_id, "another group")
+    assert log_in(sandbox, SHOP, "alice")["unionid"] != bank["unionid"]
+    sandbox.move_to_platform(SHOP.app_id, None)
+    assert "unionid" not in log_in(sandbox, SHOP, "alice")
+
+
 def test_only_get_is_served(sandbox: RunningSandbox) -> None:
     answer = requests.post(sandbox.base_url + "/sns/jscode2session", timeout=10)
     assert answer.status_code == 405
@@ -214,7 +233,7 @@ def test_only_get_is_served(sandbox: RunningSandbox) -> None:
         ("codes", b"\xff", "body: not JSON"),
         ("codes", b"[" * 4096, "body: not JSON"),
         ("codes", b"[]", "body: not a JSON object"),
-        ("codes", b'"' + b"x" * 4096 + b'"', "body: larger than 4096 bytes"),
+        ("codes", b'"' + b"x" * 65536 + b'"', "body: larger than 65536 bytes"),
         ("codes", b"{}", "appid: the sandbox has no such app"),
         ("codes", b'{"appid":["wx1111111111111111"]}', "appid: the sandbox has no such app"),
         ("codes", b'{"appid":"wx9","user":"alice"}', "appid: the sandbox has no such app"),
@@ -229,6 +248,54 @@ def test_only_get_is_served(sandbox: RunningSandbox) -> None:
             "user: must be a name of 1 to 128 characters",
         ),
         ("codes", b'{"appid":"wx1111111111111111","user":"\\ud800"}', "user: must be printable"),
+        (
+            "codes",
+            b'{"appid":"wx1111111111111111","user":"alice","code":"x"}',
+            "body: has a field besides appid, user",
+        ),
+        ("phone-codes", b'{"appid":"wx9","user":"alice"}', "appid: the sandbox has no such app"),
+        (
+            "phone-codes",
+            b'{"appid":"wx1111111111111111","user":"alice","phone":"+8613580006666"}',
+            "phone: must be 4 to 15 digits, the first no 0",
+        ),
+        (
+            "phone-codes",
+            b'{"appid":"wx1111111111111111","user":"alice","countryCode":86}',
+            "countryCode: must be 1 to 3 digits, the first no 0",
+        ),
+        (
+            "user-data",
+            b'{"appid":"wx1111111111111111","user":"alice","kind":"steps"}',
+            "kind: must be one of profile, phone",
+        ),
+        (
+            "user-data",
+            b'{"appid":"wx1111111111111111","user":"alice","kind":["phone"]}',
+            "kind: must be one of profile, phone",
+        ),
+        (
+            "user-data",
+            b'{"appid":"wx1111111111111111","user":"alice","data":[]}',
+            "data: must be a JSON object",
+        ),
+        (
+            "session-keys/expire",
+            b'{"appid":"wx1111111111111111"}',
+            "user: must be a name of 1 to 128 characters",
+        ),
+        (
+            "access-tokens/expire",
+            b'{"appid":"wx1111111111111111","left_s":7201}',
+            "left_s: must be a whole number from 0 to 7200",
+        ),
+        ("access-tokens/revoke", b"{}", "appid: the sandbox has no such app"),
+        (
+            "platforms",
+            b'{"appid":"wx1111111111111111"}',
+            "platform: must be a name of 1 to 128 characters",
+        ),
+        ("blocked", b'{"user":"alice"}', "blocked: must be true or false"),
         ("slow", b"{}", "ms: must be a whole number from 0 to 600000"),
         ("slow", b'{"ms":true}', "ms: must be a whole number from 0 to 600000"),
         ("slow", b'{"ms":-1}', "ms: must be a whole number from 0 to 600000"),
@@ -257,16 +324,43 @@ def test_the_history_tells_what_was_asked_and_nothing_secret(
     ]
 
 
-def test_the_history_keeps_the_last_thousand(sandbox: RunningSandbox) -> None:
-    connection = http.client.HTTPConnection(urlsplit(sandbox.base_url).netloc, timeout=10)
-    for n in range(1001):
-        app_id = "" if n == 0 else "wx9"  # the first gives another errcode
-        connection.request("GET", f"/sns/jscode2session?appid={app_id}")
-        connection.getresponse().read()
-    connection.close()
-    history = sandbox.exchanges()
-    assert len(history) == 1000
-    assert {entry["errcode"] for entry in history} == {41004}
+def test_user_data_refuses_what_has_no_utf8_form_and_a_wrong_watermark(
+    sandbox: RunningSandbox,
+) -> None:
+    log_in(sandbox, SHOP, "alice")
+    half: dict[str, object] = {"data": {"nickName": "\ud83d"}}
+    far: dict[str, object] = {"watermark": {"timestamp": -1}}
+    other: dict[str, object] = {"watermark": {"app": "x"}}
+    for changes, error in (
+        (half, "data: has half a character, a lone surrogate"),
+        (far, "timestamp: must be a whole number from 0 to 253402300799"),
+        (other, "body: has a field besides appid, timestamp"),
+    ):
+        asked = {"appid": SHOP.app_id, "user": "alice"} | changes
+        answer = requests.post(sandbox.base_url + "/_control/user-data", json=asked, timeout=10)
+        assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+
+def test_the_calls_of_every_interface_are_listed(sandbox: RunningSandbox, clock: HandClock) -> None:
+    before = len(sandbox.calls())
+    log_in(sandbox, SHOP, "carol")
+    requests.get(sandbox.base_url + "/wxa/checksession", timeout=10)
+    shared = {"time": clock.now, "fault": None}
+    login = {"path": "/sns/jscode2session", "appid": SHOP.app_id, "user": "carol", "errcode": 0}
+    check = {"path": "/wxa/checksession", "appid": None, "user": None, "errcode": 41001}
+    assert sandbox.calls()[before:] == [shared | login, shared | check]
+    assert sandbox.calls(user="carol") == [shared | login]
+    assert sandbox.calls(user="carol", appid=BANK.app_id) == []
+    refused = requests.get(sandbox.base_url + "/_control/calls?usr=carol", timeout=10)
+    told = "query: has a parameter besides path, appid, user"
+    assert (refused.status_code, refused.json()) == (400, {"error": told})
+
+
+def test_the_history_forgets_the_oldest() -> None:
+    history = new_history()
+    for n in range(HISTORY_LENGTH + 1):
+        history.append(Call(n, "/", None, None, 0))
+    assert (len(history), history[0].time) == (20_000, 1)
 
 
 def test_slow_holds_answers_back_and_can_be_switched_off(

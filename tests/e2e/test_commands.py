@@ -15,7 +15,6 @@ import stat
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import bcrypt
 import pytest
@@ -23,7 +22,17 @@ import requests
 
 from tests.canary import CANARY
 from tests.running_server import TEST_COST
-from tests.wxauth_command import PATIENCE_S, WXAUTH, RunningCommand, environment, running, wxauth
+from tests.wxauth_command import (
+    PATIENCE_S,
+    WXAUTH,
+    done_well,
+    environment,
+    listed,
+    ready,
+    refused,
+    running,
+    wxauth,
+)
 from wxauth_server.accounts.manage import AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.clock import SystemClock
@@ -49,6 +58,9 @@ COMMANDS = (
     ("bindings", "list"),
     ("sessions", "list"),
     ("keys", "init"),
+    ("keys", "add"),
+    ("keys", "activate"),
+    ("keys", "retire"),
     ("keys", "list"),
 )
 #: Those that work on what is there.
@@ -61,34 +73,6 @@ ON_DATA = (
     ("bindings", "list"),
     ("sessions", "list"),
 )
-
-
-def refused(done: subprocess.CompletedProcess[str], *parts: str, status: int = 1) -> str:
-    """That a command said clearly, in one line on standard error, why it did nothing."""
-    assert done.returncode == status, done
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("wxauth: ")]
-    for part in parts:
-        assert part in line
-    return line
-
-
-def done_well(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def listed(*command: str, cwd: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(done_well(wxauth(*command, "--json", cwd=cwd)))
-    return rows
-
-
-def ready(command: RunningCommand) -> str:
-    """The address that the line of the log tells, when a part serves."""
-    found = re.search(r'"address": "([^"]+)"', command.wait_for('"event": "ready"'))
-    assert found
-    return found[1]
 
 
 @pytest.fixture
@@ -134,6 +118,9 @@ def test_the_version(tmp_path: Path) -> None:
         ("accounts", "disable"),
         ("accounts", "disable", "zhangsan", "--id", "1"),
         ("accounts", "set-password", "x", "--password-stdin", "--bcrypt-hash-stdin"),
+        ("keys", "add"),
+        ("keys", "add", "nonsense"),
+        ("keys", "retire"),
         ("bindings", "list", "--limit", "0"),
         ("sandbox", "--app", "no-colon"),
         ("sandbox", "--app", "wx1:a", "--app", "wx1:b"),
@@ -177,9 +164,16 @@ def test_a_configuration_that_is_wrong(tmp_path: Path, content: bytes, problem: 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_reads_the_configuration(tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "wxauth.toml").write_text("[nonsense]")
-    arguments = {"add": ["x", "--no-password"], "set-password": ["x"], "disable": ["x"]}
-    arguments["enable"] = ["x"]
-    done = wxauth(*command, *arguments.get(command[-1], []), cwd=tmp_path)
+    arguments: dict[tuple[str, ...], list[str]] = {
+        ("accounts", "add"): ["x", "--no-password"],
+        ("accounts", "set-password"): ["x"],
+        ("accounts", "disable"): ["x"],
+        ("accounts", "enable"): ["x"],
+        ("keys", "add"): ["seal"],
+        ("keys", "activate"): ["x"],
+        ("keys", "retire"): ["x"],
+    }
+    done = wxauth(*command, *arguments.get(command, []), cwd=tmp_path)
     refused(done, "nonsense: there is no such key")
 
 
@@ -219,58 +213,6 @@ def test_the_example_is_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         settings = app if table == "apps" else getattr(loaded, table)
         for key in type(settings).model_fields:
             assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), f"{table}.{key} is missing"
-
-
-# --- Keys --------------------------------------------------------------------
-
-
-def test_keys_are_made_once(tmp_path: Path) -> None:
-    said = done_well(wxauth("keys", "init", "--data", "here", cwd=tmp_path))
-    file = tmp_path / "here" / "keyring.json"
-    assert "keyring.json" in said
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    made = file.read_bytes()
-
-    refused(wxauth("keys", "init", "--data", "here", cwd=tmp_path), "exists already")
-    assert file.read_bytes() == made
-
-
-def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
-    done_well(wxauth("keys", "init", cwd=tmp_path))
-    ring = json.loads((tmp_path / ".wxauth" / "keyring.json").read_text())
-
-    said = done_well(wxauth("keys", "list", cwd=tmp_path))
-
-    for key in ring["keys"]:
-        assert key["id"] in said
-        assert key["secret"] not in said
-    assert said.count("active") == 2
-
-
-def test_no_second_ring_for_a_database_that_needs_the_first(data: Path) -> None:
-    ring = data / ".wxauth" / "keyring.json"
-    pepper = next(
-        key["id"] for key in json.loads(ring.read_text())["keys"] if key["purpose"] == "pepper"
-    )
-    ring.unlink()
-
-    refused(wxauth("keys", "init", cwd=data), pepper, "put back the key ring")
-    refused(wxauth("serve", "--grpc", ANY_PORT, cwd=data), "keyring.json does not exist")
-    assert not ring.exists()
-
-
-def test_a_new_ring_for_a_database_that_needs_none(tmp_path: Path) -> None:
-    done_well(wxauth("keys", "init", cwd=tmp_path))
-    done_well(wxauth("accounts", "add", "zhangsan", "--no-password", cwd=tmp_path))
-    (tmp_path / ".wxauth" / "keyring.json").unlink()
-    done_well(wxauth("keys", "init", cwd=tmp_path))
-
-
-def test_a_ring_elsewhere_leaves_a_data_directory_to_begin_with(tmp_path: Path) -> None:
-    (tmp_path / "wxauth.toml").write_text("[keyring]\nfile = 'elsewhere/ring.json'")
-    done_well(wxauth("keys", "init", cwd=tmp_path))
-    done_well(wxauth("accounts", "add", "zhangsan", "--no-password", cwd=tmp_path))
-    assert [row["username"] for row in listed("accounts", "list", cwd=tmp_path)] == ["zhangsan"]
 
 
 # --- Accounts ----------------------------------------------------------------

@@ -289,6 +289,8 @@ global.wx = {
       .then(async (answer) => ({ statusCode: answer.status, data: await answer.json() }))
       .then(success, fail)
   },
+  getRandomValues: ({ length, success }) =>
+    success({ randomValues: crypto.getRandomValues(new Uint8Array(length)).buffer }),
   getStorageSync: (key) => kept.get(key) || '',
   setStorageSync: (key, value) => kept.set(key, value),
   removeStorageSync: (key) => kept.delete(key),

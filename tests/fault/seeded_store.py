@@ -8,13 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from wechat_sandbox.world import openid_of
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.config import load_configuration
+from wxauth_server.config import DEMO_APP_ID, load_configuration
 from wxauth_server.keyring import create_keyring
 from wxauth_server.store.accounts import insert_account
+from wxauth_server.store.bindings import insert_binding
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.opening import open_store
 from wxauth_server.store.sqlite import DATABASE_NAME
-from wxauth_server.wiring import open_store
 
 SOURCE = "local"
 PASSWORD = "the right password"
@@ -33,6 +35,28 @@ def seed_accounts(directory: Path, usernames: Sequence[str], *, bcrypt_cost: int
             add_account(tx, username, stored)
 
     store, _ = open_store(configuration)
+    try:
+        store.write(insert)
+    finally:
+        store.close()
+
+
+def seed_bindings(directory: Path, usernames: Sequence[str]) -> None:
+    """Bind each account to the sandbox's user of the same name, in the demo app."""
+
+    def insert(tx: Transaction) -> None:
+        for username in usernames:
+            assert insert_binding(
+                tx,
+                app_id=DEMO_APP_ID,
+                openid=openid_of(DEMO_APP_ID, username),
+                account=(SOURCE, f"id-{username}"),
+                exclusive=True,
+                unionid=None,
+                now_ms=1,
+            )
+
+    store, _ = open_store(load_configuration(store={"directory": directory}))
     try:
         store.write(insert)
     finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 import bcrypt
 import uvloop
 
+from tests.fault.crash_points import crash_at
 from tests.fault.unprotected import replace, without_protection
 from wxauth_server import wiring
 from wxauth_server.accounts.passwords import BCRYPT_COST
@@ -42,6 +43,8 @@ class ServerOptions:
     #: Each code is a WeChat user of its own, at once and in this process.
     instant_wechat: bool = False
     unprotected: str = ""
+    #: Where in a login this process kills itself; one of crash_points.py.
+    crash_point: str = ""
 
     def as_argument(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -108,6 +111,8 @@ def main() -> None:
     if options.instant_wechat:
         replace(wiring, "WeChatClient", InstantWeChat)
     without_protection(options.unprotected)
+    if options.crash_point:
+        crash_at(options.crash_point)
     uvloop.run(serve(options, watch))
 
 

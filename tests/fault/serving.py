@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,12 @@ class ChildProcess:
         """User and system time of all its threads, seconds."""
         # The clock that clock_getcpuclockid(3) names; /proc/PID/stat counts in 10 ms.
         return time.clock_gettime((~self.pid << 3) | 2)
+
+    def killed_itself(self) -> bool:
+        """Whether it ends, now or in a moment, by a SIGKILL that is not ours."""
+        killed = self._process.wait(_STOP_S) == -signal.SIGKILL
+        self._reap()
+        return killed
 
     def kill(self) -> None:
         """SIGKILL, at once."""

@@ -37,7 +37,7 @@ from wxauth_server.accounts.passwords import take_over_bcrypt
 from wxauth_server.config import load_configuration
 from wxauth_server.store.accounts import set_disabled
 from wxauth_server.store.interface import Transaction
-from wxauth_server.wiring import open_store
+from wxauth_server.store.opening import open_store
 
 #: Class of refusal -> its user, and the password that is tried.
 ATTEMPTS: Mapping[str, tuple[str, str]] = {

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wxauth_server import wiring
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.apps import App
+from wxauth_server.auth import login
+from wxauth_server.auth.exchange_code import CodeExchange, Exchange
+from wxauth_server.auth.logins_in_flight import LoginsInFlight
+from wxauth_server.deadline import Deadline
 from wxauth_server.pools import BoundedPool, Pools
-from wxauth_server.store.interface import Store
+from wxauth_server.store import opening
+from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import SessionRecord
 from wxauth_server.store.shared_reads import SharedReads
 from wxauth_server.store.sqlite import SQLiteStore, SQLiteTransaction
@@ -30,6 +36,12 @@ LATE_COMMIT = "late-commit"
 NO_DUMMY_HASH = "no-dummy-hash"
 #: Answers validations from a cache that no Unbind empties.
 STALE_READS = "stale-reads"
+#: Logs in as if no caller had sent a request_id.
+IGNORED_REQUEST_ID = "ignored-request-id"
+#: Keeps nothing of what WeChat said about a code, and nothing of what came of it.
+NO_EXCHANGE_ROW = "no-exchange-row"
+#: Logs every caller in by itself, whoever else is at it with the same code.
+NO_SHARING = "no-sharing"
 
 #: What asyncio's default executor has on two cores.
 _DEFAULT_EXECUTOR_THREADS = 6
@@ -45,6 +57,9 @@ def without_protection(name: str) -> None:
         LATE_COMMIT: _late_commit,
         NO_DUMMY_HASH: _no_dummy_hash,
         STALE_READS: _stale_reads,
+        IGNORED_REQUEST_ID: _ignored_request_id,
+        NO_EXCHANGE_ROW: _no_exchange_row,
+        NO_SHARING: _no_sharing,
     }
     variants[name]()
 
@@ -65,7 +80,11 @@ def _one_pool() -> None:
         async def _read_one(self, digest: bytes) -> SessionRecord | None:
             return (await pool.run(self._store.read_sessions, [digest])).get(digest)
 
-    replace(Pools, "create", lambda: Pools(wechat=pool, passwords=pool, writer=pool))
+    replace(
+        Pools,
+        "create",
+        lambda: Pools(wechat=pool, wechat_calls=pool, readers=pool, passwords=pool, writer=pool),
+    )
     replace(wiring, "SharedReads", ReadsInThePool)
 
 
@@ -83,7 +102,7 @@ def _late_commit() -> None:
                     self._writer.execute("COMMIT")
                 return result
 
-    replace(wiring, "SQLiteStore", CommitsLate)
+    replace(opening, "SQLiteStore", CommitsLate)
 
 
 def _no_dummy_hash() -> None:
@@ -115,3 +134,33 @@ def _stale_reads() -> None:
                 self._known[digest] = (time.monotonic(), future.result())
 
     replace(wiring, "SharedReads", ReadsFromACache)
+
+
+def _ignored_request_id() -> None:
+    class NoticesNoRequestId(CodeExchange):
+        async def exchange(
+            self, app: App, code: str, request_id: str, deadline: Deadline
+        ) -> Exchange:
+            return await super().exchange(app, code, "", deadline)
+
+    replace(wiring, "CodeExchange", NoticesNoRequestId)
+
+
+def _no_exchange_row() -> None:
+    def stores_nothing(tx: Transaction, exchange: Exchange, *, settled: str | None) -> bool:
+        return True
+
+    replace(login, "store_exchange", stores_nothing)
+
+
+def _no_sharing() -> None:
+    class RunsEachAlone(LoginsInFlight[T]):
+        async def run(
+            self,
+            code: Hashable,
+            request: Hashable | None,
+            login: Callable[[], Coroutine[Any, Any, T]],
+        ) -> T:
+            return await login()
+
+    replace(login, "LoginsInFlight", RunsEachAlone)

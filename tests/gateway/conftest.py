@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
 
 from tests.gateway.running import running_gateways
-from tests.scripted_server import ScriptedServer, scripted_server
+from tests.gateway.scripted_services import ScriptedWeChatServer, scripted_wechat_server
+from wxauth_client import retrying
 from wxauth_gateway.settings import GatewaySettings
 
 
 @dataclass(frozen=True)
 class Running:
-    server: ScriptedServer
+    server: ScriptedWeChatServer
     address: tuple[str, int]
     lenient_address: tuple[str, int]
     lost_address: tuple[str, int]  # its gRPC server does not exist
@@ -25,7 +26,7 @@ class Running:
 @pytest.fixture(scope="session")
 def running(server_loop: asyncio.AbstractEventLoop) -> Iterator[Running]:
     with (
-        scripted_server() as server,
+        scripted_wechat_server() as server,
         running_gateways(
             [
                 GatewaySettings(server=server.address),
@@ -39,10 +40,16 @@ def running(server_loop: asyncio.AbstractEventLoop) -> Iterator[Running]:
 
 
 @pytest.fixture
-def server(running: Running) -> ScriptedServer:
+def server(running: Running) -> ScriptedWeChatServer:
     """The gRPC server behind; its script starts afresh."""
     running.server.reset()
     return running.server
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login is retried as always, but without its first delay of 0.1 s."""
+    monkeypatch.setattr(retrying, "LOGIN", replace(retrying.LOGIN, first_delay_s=0.001))
 
 
 def _http(address: tuple[str, int]) -> httpx.Client:
@@ -52,14 +59,14 @@ def _http(address: tuple[str, int]) -> httpx.Client:
 
 
 @pytest.fixture
-def http(running: Running, server: ScriptedServer) -> Iterator[httpx.Client]:
+def http(running: Running, server: ScriptedWeChatServer) -> Iterator[httpx.Client]:
     """Talks to the gateway as it is by default."""
     with _http(running.address) as client:
         yield client
 
 
 @pytest.fixture
-def lenient(running: Running, server: ScriptedServer) -> Iterator[httpx.Client]:
+def lenient(running: Running, server: ScriptedWeChatServer) -> Iterator[httpx.Client]:
     """Talks to the gateway that allows GET /login."""
     with _http(running.lenient_address) as client:
         yield client

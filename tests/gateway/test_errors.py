@@ -39,6 +39,8 @@ EXPECTED = {
     "REQUEST_INVALID": 400,
     "DEADLINE_TOO_SHORT": 504,
     "INTERNAL": 500,
+    "SESSION_KEY_INVALID": 400,
+    "USER_DATA_INVALID": 400,
 }
 
 
@@ -81,14 +83,31 @@ def test_violations_carry_the_names_of_http(http: httpx.Client, server: Scripted
     server.answers["Login"] = refuse(
         "REQUEST_INVALID",
         "INVALID_ARGUMENT",
-        violations=[("app_id", "too long"), ("client.device", "too long"), ("code", "missing")],
+        violations=[
+            ("app_id", "too long"),
+            ("client.device", "too long"),
+            ("code", "missing"),
+            ("phone_code", "too long"),
+            ("request_id", "too short"),
+            ("rebind", "needs a password"),
+        ],
     )
     error = http.post("/login", json={"code": "c"}).json()["error"]
     assert error["violations"] == [
         {"field": "appId", "problem": "too long"},
         {"field": "device", "problem": "too long"},
         {"field": "code", "problem": "missing"},
+        {"field": "phoneCode", "problem": "too long"},
+        {"field": "requestId", "problem": "too short"},
+        {"field": "rebind", "problem": "needs a password"},
     ]
+
+
+def test_metadata_carry_the_names_of_http(http: httpx.Client, server: ScriptedServer) -> None:
+    metadata = {"field": "phone_code", "other": "phone_code"}
+    server.answers["Login"] = refuse("CODE_USED", "UNAUTHENTICATED", metadata=metadata)
+    error = http.post("/login", json={"code": "c"}).json()["error"]
+    assert error["metadata"] == {"field": "phoneCode", "other": "phone_code"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.scripted_server import SESSION_ID, ScriptedServer
+from tests.scripted_server import SESSION_ID, ScriptedServer, fail, in_turn
 from wxauth.v1 import auth_service_pb2 as pb
 
 ANSWER = {
@@ -28,7 +28,16 @@ APP = "wx0123456789abcdef"
 def test_a_login_with_everything(http: httpx.Client, server: ScriptedServer) -> None:
     answer = http.post(
         "/login",
-        json={"appId": "wx1", "code": "c", "username": "张三", "password": "p", "device": "d"},
+        json={
+            "appId": "wx1",
+            "code": "c",
+            "username": "张三",
+            "password": "p",
+            "phoneCode": "f",
+            "rebind": True,
+            "requestId": "r" * 22,
+            "device": "d",
+        },
         headers={"User-Agent": "agent"},
     )
     assert (answer.status_code, answer.json()) == (200, ANSWER)
@@ -38,9 +47,36 @@ def test_a_login_with_everything(http: httpx.Client, server: ScriptedServer) -> 
             code="c",
             username="张三",
             password="p",
+            phone_code="f",
+            rebind=True,
+            request_id="r" * 22,
             client=pb.ClientInfo(address="127.0.0.1", user_agent="agent", device="d"),
         )
     ]
+
+
+def test_without_a_request_id_the_gateway_makes_one(
+    http: httpx.Client, server: ScriptedServer
+) -> None:
+    for _ in range(2):
+        http.post("/login", json={"code": "c"}).raise_for_status()
+    first, second = (request.request_id for request in server.requests("Login"))
+    assert len(first) == len(second) == 32
+    assert first != second
+
+
+def test_a_login_whose_answer_was_lost_is_repeated_as_it_is(
+    http: httpx.Client, server: ScriptedServer
+) -> None:
+    """Within the gateway; and by the mini-program, where the gateway's own answer was lost."""
+    server.answers["Login"] = in_turn(fail("UNAVAILABLE"), server.answers["Login"])
+    body = {"code": "c", "requestId": "r" * 22}
+    for _ in range(2):
+        http.post("/login", json=body).raise_for_status()
+    requests = server.requests("Login")
+    assert len(requests) == 3
+    assert all(request == requests[0] for request in requests)
+    assert requests[0].request_id == "r" * 22
 
 
 @pytest.mark.parametrize(
@@ -112,6 +148,12 @@ def test_the_user_agent_is_cut_to_512_bytes(
         ({"code": "c", "password": True}, "password"),
         ({"code": "c", "username": ["a"]}, "username"),
         ({"code": "c", "appId": {}}, "appId"),
+        ({"code": "c", "phone_code": "f"}, "phone_code"),
+        ({"code": "c", "phoneCode": 1}, "phoneCode"),
+        ({"code": "c", "request_id": "r"}, "request_id"),
+        ({"code": "c", "requestId": None}, "requestId"),
+        ({"code": "c", "rebind": "true"}, "rebind"),
+        ({"code": "c", "rebind": 1}, "rebind"),
     ],
     ids=str,
 )
@@ -144,11 +186,14 @@ def test_get_login_is_off_by_default(http: httpx.Client, server: ScriptedServer)
 
 def test_the_textbook_login(lenient: httpx.Client, server: ScriptedServer) -> None:
     # As wx.request encodes it: encodeURIComponent, so a plus is %2B.
-    answer = lenient.get("/login?username=%E5%BC%A0%E4%B8%89&password=p%2Bq%26&code=c&appId=wx1")
+    answer = lenient.get(
+        "/login?username=%E5%BC%A0%E4%B8%89&password=p%2Bq%26&code=c&appId=wx1&phoneCode=f&requestId=r"
+    )
     assert (answer.status_code, answer.json()) == (200, ANSWER)
     request = server.requests("Login")[0]
     assert (request.username, request.password) == ("张三", "p+q&")
     assert (request.code, request.app_id) == ("c", "wx1")
+    assert (request.phone_code, request.request_id) == ("f", "r")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +203,8 @@ def test_the_textbook_login(lenient: httpx.Client, server: ScriptedServer) -> No
         "code=c&password=a&password=b",
         "code=c&app_id=wx1",
         "code=c&more=1",
+        "code=c&rebind=true",
+        "code=c&rebind=1&username=a&password=p",
         "username=a",
         "",
         "code",

@@ -35,6 +35,8 @@ def test_it_names_every_route(document: dict[str, Any], lenient: httpx.Client) -
         ("/session", "get"),
         ("/logout", "post"),
         ("/unbind", "post"),
+        ("/wechat/phone-number", "post"),
+        ("/wechat/user-data", "post"),
         ("/healthz", "get"),
         ("/readyz", "get"),
     }
@@ -53,11 +55,22 @@ def test_everything_is_described(document: dict[str, Any]) -> None:
                 schema = response["content"]["application/json"]["schema"]
                 assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (code >= "400")
     assert document["components"]["securitySchemes"]["SessionId"]["scheme"] == "bearer"
-    for path, method in (("/session", "get"), ("/logout", "post"), ("/unbind", "post")):
+    for path, method in (
+        ("/session", "get"),
+        ("/logout", "post"),
+        ("/unbind", "post"),
+        ("/wechat/phone-number", "post"),
+        ("/wechat/user-data", "post"),
+    ):
         assert document["paths"][path][method]["security"] == [{"SessionId": []}]
 
 
-LOGIN = b'{"code": "c", "username": "a", "password": "p", "appId": "wx1", "device": "d"}'
+LOGIN = (
+    b'{"code": "c", "username": "a", "password": "p", "appId": "wx1", "device": "d",'
+    b' "rebind": true, "requestId": "r"}'
+)
+USER_DATA = b'{"encryptedData": "x", "iv": "y", "rawData": "{}", "signature": "z"}'
+RAW_DATA = b'{"rawData": "{}", "signature": "z"}'
 REVOKED = refuse("SESSION_REVOKED", "UNAUTHENTICATED", metadata={"cause": "UNBOUND"})
 
 # (method, path, headers, body, what the server answers to anything, expected status)
@@ -95,6 +108,31 @@ CASES: list[tuple[str, str, dict[str, str], bytes, Any, int]] = [
         refuse("PROOF_INVALID", "PERMISSION_DENIED"),
         403,
     ),
+    ("POST", "/wechat/phone-number", BEARER | JSON, b'{"code": "c"}', None, 200),
+    ("POST", "/wechat/phone-number", BEARER | JSON, b"{}", None, 400),
+    ("POST", "/wechat/phone-number", JSON, b'{"code": "c"}', None, 401),
+    (
+        "POST",
+        "/wechat/phone-number",
+        BEARER | JSON,
+        b'{"code": "c"}',
+        refuse("WECHAT_RATE_LIMITED", "RESOURCE_EXHAUSTED", retry_after_s=60),
+        429,
+    ),
+    ("POST", "/wechat/user-data", BEARER | JSON, USER_DATA, None, 200),
+    ("POST", "/wechat/user-data", BEARER | JSON, RAW_DATA, None, 200),
+    ("POST", "/wechat/user-data", BEARER | JSON, b"{}", None, 400),
+    (
+        "POST",
+        "/wechat/user-data",
+        BEARER | JSON,
+        USER_DATA,
+        refuse("SESSION_KEY_INVALID", "FAILED_PRECONDITION"),
+        400,
+    ),
+    ("POST", "/wechat/user-data", JSON, USER_DATA, None, 401),
+    ("POST", "/wechat/user-data", BEARER | JSON, b" " * 65_537, None, 413),
+    ("POST", "/wechat/user-data", BEARER | JSON, USER_DATA, fail("UNAVAILABLE"), 503),
     ("GET", "/healthz", {}, b"", None, 200),
     ("GET", "/readyz", {}, b"", None, 200),
 ]

@@ -89,7 +89,13 @@ def test_another_query_is_refused(http: httpx.Client, server: ScriptedServer, qu
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
-    [("GET", "/session", None), ("POST", "/logout", None), ("POST", "/unbind", {"code": "c"})],
+    [
+        ("GET", "/session", None),
+        ("POST", "/logout", None),
+        ("POST", "/unbind", {"code": "c"}),
+        ("POST", "/wechat/phone-number", {"code": "c"}),
+        ("POST", "/wechat/user-data", {"encryptedData": "x", "iv": "y"}),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize(

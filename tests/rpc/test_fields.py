@@ -15,7 +15,10 @@ from wxauth.v1.auth_service_pb2 import (
 )
 from wxauth_server.session_id import new_session_id
 
-LATER = "not supported by this server yet"
+NO_PHONES = "this mini-program does not bind by phone number (bind_by_phone)"
+A_LOGIN_CODE = "a code of wx.login: the phone number button gives another one"
+NO_REQUEST_ID = "not 22 to 128 visible ASCII characters"
+REBIND_ALONE = "needs username and password"
 PAIR = {"username": "zhangsan", "password": "correct horse battery"}
 
 
@@ -41,9 +44,20 @@ PAIR = {"username": "zhangsan", "password": "correct horse battery"}
             {"code": "x", "app_id": "wx0000000000000000"},
             {"app_id": "this server does not serve this mini-program"},
         ),
-        ({"code": "x", "phone_code": "0" * 64}, {"phone_code": LATER}),
-        ({"code": "x", "rebind": True}, {"rebind": LATER}),
-        ({"code": "x", "request_id": "r" * 32}, {"request_id": LATER}),
+        ({"code": "x", "phone_code": "0" * 64}, {"phone_code": NO_PHONES}),
+        ({"code": "x", "phone_code": "0" * 32}, {"phone_code": A_LOGIN_CODE}),
+        ({"code": "x", "phone_code": "a" * 129}, {"phone_code": "longer than 128 bytes"}),
+        (
+            {"code": "x", **PAIR, "phone_code": "0" * 64},
+            {"phone_code": "not together with username and password"},
+        ),
+        ({"code": "x", "rebind": True}, {"rebind": REBIND_ALONE}),
+        ({"code": "x", "request_id": "r" * 21}, {"request_id": NO_REQUEST_ID}),
+        ({"code": "x", "request_id": "r" * 129}, {"request_id": NO_REQUEST_ID}),
+        ({"code": "x", "request_id": "r" * 21 + " "}, {"request_id": NO_REQUEST_ID}),
+        ({"code": "x", "request_id": "r" * 21 + "é"}, {"request_id": NO_REQUEST_ID}),
+        ({"code": "x", "request_id": "!~" * 11}, {}),
+        ({"code": "x", "request_id": "r" * 128}, {}),
         (
             {"code": "x", "client": {"address": "999.1.1.1"}},
             {"client.address": "not an IP address"},
@@ -60,12 +74,11 @@ PAIR = {"username": "zhangsan", "password": "correct horse battery"}
             {"client.device": "longer than 128 bytes"},
         ),
         (
-            {"username": "x" * 257, "rebind": True},
+            {"username": "x" * 257},
             {
                 "code": "required",
                 "username": "longer than 256 bytes",
                 "password": "required with username",
-                "rebind": LATER,
             },
         ),
     ],

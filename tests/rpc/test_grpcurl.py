@@ -48,6 +48,7 @@ def test_list(server: RunningServer) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
         AUTH,
+        "wxauth.v1.WeChatService",
     ]
 
 

@@ -22,6 +22,7 @@ from wxauth.v1.auth_service_pb2 import (
     ValidateSessionResponse,
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer, AuthServiceStub
+from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceServicer
 from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.guard import deadline_of
 from wxauth_server.rpc.server import RpcServer
@@ -61,7 +62,7 @@ def port(server_loop: asyncio.AbstractEventLoop, faulty: _Faulty) -> Iterator[in
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=0)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(faulty, settings)
+        server = RpcServer(faulty, WeChatServiceServicer(), settings)
         return server, await server.start()
 
     server, number = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

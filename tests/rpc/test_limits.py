@@ -28,6 +28,7 @@ from wxauth.v1.auth_service_pb2 import (
     ValidateSessionResponse,
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer, AuthServiceStub
+from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceServicer
 from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.server import (
     CHANNEL_OPTIONS,
@@ -83,6 +84,7 @@ def serving(server_loop: asyncio.AbstractEventLoop) -> Serving:
         async def start() -> tuple[RpcServer, int]:
             server = RpcServer(
                 servicer or _Servicer(),
+                WeChatServiceServicer(),
                 settings,
                 options=tuple(values.items()),
                 maximum_concurrent_rpcs=rpcs,
@@ -268,7 +270,7 @@ def test_a_stop_lets_running_calls_end(
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=10)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(servicer, settings)
+        server = RpcServer(servicer, WeChatServiceServicer(), settings)
         return server, await server.start()
 
     server, port = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

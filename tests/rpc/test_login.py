@@ -9,7 +9,7 @@ import pytest
 from tests.canary import CANARY
 from tests.running_server import RunningServer, refused
 from wxauth_server.accounts.passwords import take_over_bcrypt
-from wxauth_server.store.accounts import keys_in_use
+from wxauth_server.store.keys import keys_in_use
 
 PASSWORD = "correct horse battery"
 
@@ -169,7 +169,7 @@ def test_a_foreign_bcrypt_hash_is_accepted_once_and_then_is_ours(server: Running
     [(stored, version)] = server.rows("SELECT password, password_version FROM accounts")
     assert stored.startswith("bcrypt-hmac-sha256$pepper-")
     assert version == 1, "the password did not change, only its hash"
-    assert [purpose for purpose, _ in server.store.read(keys_in_use)] == ["pepper"]
+    assert [purpose for purpose, _ in server.store.read(keys_in_use)] == ["pepper", "seal"]
     server.login(code=server.code(user), username="zhangsan", password=PASSWORD)
 
 

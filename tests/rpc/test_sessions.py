@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.running_server import FakeClock, RunningServer, refused, running_server
-from tests.sandbox_server import RunningSandbox
+from tests.rpc.conftest import Serve
+from tests.running_server import FakeClock, RunningServer, refused
 from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest, ValidateSessionRequest
 from wxauth_server.config import DEMO_APP_ID
 from wxauth_server.session_id import new_session_id
 
 DAY_MS = 86_400_000
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def timed(
-    tmp_path: Path,
-    sandbox: RunningSandbox,
-    server_loop: asyncio.AbstractEventLoop,
-    clock: FakeClock,
-) -> Iterator[RunningServer]:
-    """A server whose clock the test moves."""
-    with running_server(tmp_path / "data", sandbox, server_loop, clock=clock) as running:
-        yield running
-
-
-def flush(server: RunningServer) -> None:
-    """Write last_seen now instead of within the next second."""
-    asyncio.run_coroutine_threadsafe(server.server.last_seen.flush(), server.loop).result(5)
 
 
 def test_the_answer_is_complete(timed: RunningServer, clock: FakeClock) -> None:
@@ -95,7 +70,7 @@ def test_use_moves_the_idle_limit_but_not_the_absolute_one(
     for _ in range(4):
         clock.ms += 7 * DAY_MS - 1
         timed.validate(session_id)
-        flush(timed)
+        timed.flush()
     clock.ms += 2 * DAY_MS + 3
     assert timed.validate(session_id).reuse_for.ToMilliseconds() == 1
     clock.ms += 1
@@ -110,11 +85,11 @@ def test_ten_thousand_validations_are_one_write(timed: RunningServer, clock: Fak
     for _ in range(100):
         for call in [timed.stub.ValidateSession.future(request, timeout=10) for _ in range(100)]:
             call.result()
-    flush(timed)
+    timed.flush()
     assert timed.rows("SELECT MAX(last_seen_at) FROM sessions") == [(clock.ms,)]
     clock.ms += 299_999
     timed.validate(session_id)
-    flush(timed)
+    timed.flush()
     [(seen,)] = timed.rows("SELECT MAX(last_seen_at) FROM sessions")
     assert seen == clock.ms - 299_999, "a write before its time"
 
@@ -125,7 +100,7 @@ def test_a_late_touch_does_not_revive(timed: RunningServer, clock: FakeClock) ->
     clock.ms += 400_000
     timed.validate(session_id)
     timed.stub.Logout(LogoutRequest(session_id=session_id), timeout=10)
-    flush(timed)
+    timed.flush()
     assert refused(lambda: timed.validate(session_id)).metadata == {"cause": "LOGOUT"}
 
 
@@ -158,6 +133,32 @@ def test_unbind_ends_the_binding_and_every_session(server: RunningServer, proof:
     assert refused(lambda: server.login(code=server.code(user))).reason == "BINDING_REQUIRED"
     again = server.login(code=server.code(user), username="zhangsan", password=PASSWORD)
     assert again.bound_now
+
+
+def test_unbind_counts_the_sessions_that_were_live(serve: Serve, clock: FakeClock) -> None:
+    """Not one past its idle limit, nor one past its absolute limit; they end all the same."""
+    server = serve(session_idle_s=3600, session_absolute_s=7200)
+    user = server.bound()  # its session will be past its absolute limit, in use all the time
+    clock.ms += 1_000
+    idle = server.login(code=server.code(user)).session_id
+    [(absolute,)] = server.rows("SELECT digest FROM sessions ORDER BY login_at LIMIT 1")
+    clock.ms += 7_200_000 - 1_001
+    server.store.write(
+        lambda tx: tx.execute(
+            "UPDATE sessions SET last_seen_at = :now WHERE digest = :digest",
+            {"now": clock.ms, "digest": absolute},
+        )
+    )
+    live = [server.login(code=server.code(user)).session_id for _ in range(2)]
+    logged_out = server.login(code=server.code(user)).session_id
+    server.stub.Logout(LogoutRequest(session_id=logged_out), timeout=10)
+    clock.ms += 1
+    code = server.code(user)
+    answer = server.stub.Unbind(UnbindRequest(session_id=live[0], code=code), timeout=10)
+    assert answer.sessions_ended == 2
+    assert refused(lambda: server.validate(idle)).reason == "SESSION_EXPIRED"
+    causes = server.rows("SELECT ended_cause, COUNT(*) FROM sessions GROUP BY 1 ORDER BY 1")
+    assert causes == [("LOGOUT", 1), ("UNBOUND", 4)]
 
 
 @pytest.mark.parametrize("proof", ["code", "password"])

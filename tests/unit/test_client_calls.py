@@ -91,6 +91,8 @@ def test_login(ask: Ask, server: ScriptedServer) -> None:
         app_id="wx0123456789abcdef",
         username="张三",
         password="p",
+        rebind=True,
+        request_id="r" * 22,
         client=ClientInfo("192.0.2.1", "agent", "iPhone 15"),
     )
     assert login == Login(SESSION_ID, ZHANG, True, NOON, NOON.replace(microsecond=0))
@@ -101,8 +103,17 @@ def test_login(ask: Ask, server: ScriptedServer) -> None:
             code="code-1",
             username="张三",
             password="p",
+            rebind=True,
+            request_id="r" * 22,
             client=pb.ClientInfo(address="192.0.2.1", user_agent="agent", device="iPhone 15"),
         )
+    ]
+
+
+def test_login_with_a_phone_code(ask: Ask, server: ScriptedServer) -> None:
+    ask("login", "code-1", phone_code="f" * 64, request_id="r" * 22)
+    assert server.requests("Login") == [
+        pb.LoginRequest(code="code-1", phone_code="f" * 64, request_id="r" * 22)
     ]
 
 
@@ -196,9 +207,7 @@ def test_a_store_failure_is_retried_with_its_details(ask: Ask, server: ScriptedS
     assert ask("validate", SESSION_ID, timeout_s=5).account == ZHANG
 
 
-@pytest.mark.parametrize(
-    ("method", "rpc"), [("login", "Login"), ("unbind", "Unbind"), ("logout", "Logout")]
-)
+@pytest.mark.parametrize(("method", "rpc"), [("unbind", "Unbind"), ("logout", "Logout")])
 def test_what_may_have_been_done_is_not_retried(
     ask: Ask, server: ScriptedServer, method: str, rpc: str
 ) -> None:
@@ -234,7 +243,6 @@ def test_a_session_that_ended_otherwise_is_no_success(ask: Ask, server: Scripted
 @pytest.mark.parametrize(
     ("method", "rpc", "default_s"),
     [
-        ("login", "Login", 8.0),
         ("validate", "ValidateSession", 0.5),
         ("unbind", "Unbind", 8.0),
         ("logout", "Logout", 2.0),

@@ -36,24 +36,27 @@ def running() -> Iterator[ScriptedServer]:
 def failure(
     request: pytest.FixtureRequest, running: ScriptedServer, server_loop: asyncio.AbstractEventLoop
 ) -> Failure:
-    """Makes a login that is answered so, and gives what it raised, by either twin."""
+    """Makes a logout that is answered so, and gives what it raised, by either twin.
+
+    A login would be sent again after some of them, see test_client_retrying.py.
+    """
     running.reset()
 
-    async def login_aio() -> None:
+    async def logout_aio() -> None:
         async with AsyncAuthClient(running.address) as client:
-            await client.login("code")
+            await client.logout("id")
 
-    def login() -> None:
+    def logout() -> None:
         if request.param == "aio":
-            asyncio.run_coroutine_threadsafe(login_aio(), server_loop).result(20)
+            asyncio.run_coroutine_threadsafe(logout_aio(), server_loop).result(20)
         else:
             with AuthClient(running.address) as client:
-                client.login("code")
+                client.logout("id")
 
     def raised(answer: Answer) -> errors.WxauthError:
-        running.answers["Login"] = answer
+        running.answers["Logout"] = answer
         with pytest.raises(errors.WxauthError) as caught:
-            login()
+            logout()
         return caught.value
 
     return raised
@@ -92,6 +95,18 @@ def test_what_the_reasons_carry(failure: Failure) -> None:
     revoked = failure(refuse("SESSION_REVOKED", "UNAUTHENTICATED", metadata={"cause": "ADMIN"}))
     assert isinstance(revoked, errors.SessionRevoked)
     assert revoked.cause == "ADMIN"
+    for reason in ("CODE_INVALID", "CODE_USED"):
+        of_the_phone = failure(refuse(reason, "UNAUTHENTICATED", metadata={"field": "phone_code"}))
+        assert isinstance(of_the_phone, errors.CodeInvalid | errors.CodeUsed)
+        assert of_the_phone.field == "phone_code"
+        of_the_login = failure(refuse(reason, "UNAUTHENTICATED"))
+        assert isinstance(of_the_login, errors.CodeInvalid | errors.CodeUsed)
+        assert of_the_login.field == ""
+    for watermark in ("", "APP", "STALE"):
+        metadata = {"watermark": watermark} if watermark else {}
+        forged = failure(refuse("USER_DATA_INVALID", "INVALID_ARGUMENT", metadata=metadata))
+        assert isinstance(forged, errors.UserDataInvalid)
+        assert forged.watermark == watermark
     invalid = failure(
         refuse("REQUEST_INVALID", "INVALID_ARGUMENT", violations=[("code", "missing")])
     )

@@ -24,9 +24,10 @@ from wxauth_server.accounts.manage import (
 )
 from wxauth_server.accounts.passwords import PasswordHasher, PasswordRefused
 from wxauth_server.keyring import KeyRing, Purpose, create_keyring
-from wxauth_server.store.accounts import find_account, keys_in_use
+from wxauth_server.store.accounts import find_account
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import insert_session, list_sessions
+from wxauth_server.store.keys import keys_in_use
+from wxauth_server.store.sessions import SessionRecord, insert_session, list_sessions
 from wxauth_server.store.sqlite import SQLiteStore
 
 APP = "wx1111111111111111"
@@ -100,15 +101,14 @@ def log_in(store: SQLiteStore, account_id: str, handle: str, at_ms: int = NOW_MS
     store.write(
         lambda tx: insert_session(
             tx,
-            digest=hashlib.sha256(handle.encode()).digest(),
-            handle=handle,
-            app_id=APP,
-            openid="openid",
-            account=(LOCAL, account_id),
-            now_ms=at_ms,
-            client_address=None,
-            client_user_agent=None,
-            client_device=None,
+            SessionRecord.beginning(
+                digest=hashlib.sha256(handle.encode()).digest(),
+                handle=handle,
+                app_id=APP,
+                openid="openid",
+                account=(LOCAL, account_id),
+                now_ms=at_ms,
+            ),
         )
     )
 

@@ -19,7 +19,7 @@ from wxauth_server.accounts.passwords import (
     pepper_id_of,
     take_over_bcrypt,
 )
-from wxauth_server.keyring import Key, KeyRing, Purpose
+from wxauth_server.keyring import Key, KeyRing, Purpose, State
 
 COST = 4
 PEPPER = bytes(range(32))
@@ -46,10 +46,10 @@ def ring(*peppers: tuple[str, bytes]) -> KeyRing:
     return KeyRing(
         [
             *(
-                Key(Purpose.PEPPER, key_id, number == 0, secret)
+                Key(Purpose.PEPPER, key_id, State.OLD if number else State.ACTIVE, secret)
                 for number, (key_id, secret) in enumerate(peppers)
             ),
-            Key(Purpose.DIGEST, "digest-1", True, bytes(32)),
+            Key(Purpose.DIGEST, "digest-1", State.ACTIVE, bytes(32)),
         ]
     )
 

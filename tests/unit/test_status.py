@@ -40,6 +40,8 @@ CONTRACT = {
     "REQUEST_INVALID": (StatusCode.INVALID_ARGUMENT, False),
     "DEADLINE_TOO_SHORT": (StatusCode.DEADLINE_EXCEEDED, False),
     "INTERNAL": (StatusCode.INTERNAL, False),
+    "SESSION_KEY_INVALID": (StatusCode.FAILED_PRECONDITION, False),
+    "USER_DATA_INVALID": (StatusCode.INVALID_ARGUMENT, False),
 }
 
 #: Reasons that the contract has already and this server cannot give yet.

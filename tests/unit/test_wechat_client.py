@@ -11,14 +11,22 @@ import logging
 import socket
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.sandbox_server import running_sandbox
+from tests.scripted_wechat import (
+    Conversation,
+    HandClock,
+    Refusals,
+    answering,
+    client_of,
+    http,
+    request_from,
+    saying,
+    serving,
+)
 from wechat_sandbox import SandboxApp
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
@@ -41,162 +49,16 @@ KEY = "KEYdonotprint/+AAAAAAA=="
 ERRMSG = "ERRMSG-do-not-print"
 OPENID = "oAAAAAAAAAAAAAAAAAAAAAAAAAA1"
 SUCCESS = f'{{"session_key":"{KEY}","openid":"{OPENID}"}}'.encode()
-
-Conversation = Callable[[socket.socket], None]
-
-
-class Server:
-    """Accepts connections and has the same conversation on each, one thread apiece."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.connections = 0
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._sockets.append(connection)
-            thread = threading.Thread(target=self._talk, args=[connection])
-            self._threads.append(thread)
-            thread.start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                self._conversation(connection)
-            except OSError:
-                return  # The client hung up, as it should on a server like this.
-
-    def finish(self) -> None:
-        """Wait until the conversations that have begun are over and their connections closed."""
-        for thread in self._threads[1:]:
-            thread.join()
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._threads[0].join()
-        for connection in self._sockets:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        for thread in self._threads:
-            thread.join()
-
-
-@contextmanager
-def serving(conversation: Conversation) -> Iterator[Server]:
-    server = Server(conversation)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def request_from(connection: socket.socket) -> bytes:
-    """The next request's head, b"" when the client has closed."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        received = connection.recv(4096)
-        if not received:
-            return b""
-        head += received
-    return head
-
-
-def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", "Content-Type: text/plain", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
-
-
-def answering(*answers: bytes) -> Conversation:
-    """Each request in turn, over all connections, gets the next answer; the last one repeats."""
-    left = list(answers)
-
-    def converse(connection: socket.socket) -> None:
-        while request_from(connection):
-            connection.sendall(left.pop(0) if len(left) > 1 else left[0])
-
-    return converse
-
-
-def saying(*pieces: bytes) -> Conversation:
-    """One request gets these bytes, and then the connection ends."""
-
-    def converse(connection: socket.socket) -> None:
-        request_from(connection)
-        for piece in pieces:
-            connection.sendall(piece)
-
-    return converse
-
-
-@contextmanager
-def client_of(
-    base_url: str,
-    connect_timeout_s: float = 1.0,
-    read_timeout_s: float = 2.5,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> Iterator[WeChatClient]:
-    client = WeChatClient(
-        base_url,
-        connect_timeout_s=connect_timeout_s,
-        read_timeout_s=read_timeout_s,
-        monotonic=monotonic,
-    )
-    try:
-        yield client
-    finally:
-        client.close()
+CONFIGURATION = f"WeChat refuses our configuration: errcode {{}}, app {APP} (jscode2session)"
 
 
 def ask(client: WeChatClient, deadline_s: float = 5.0) -> WeChatUser:
     return client.code_to_session(APP, SECRET, CODE, Deadline(deadline_s))
 
 
-class Refusals:
-    """Asks, expects a refusal, and looks for secrets in all that it leaves behind."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
-        caplog.set_level(logging.DEBUG)
-
-    def of(self, client: WeChatClient, deadline_s: float = 5.0) -> AuthError:
-        with pytest.raises(AuthError) as caught:
-            ask(client, deadline_s)
-        error = caught.value
-        assert error.__cause__ is None
-        assert error.__context__ is None
-        text = "".join(
-            [str(error), repr(error), repr(error.args), *traceback.format_exception(error)]
-        )
-        for secret in (SECRET, CODE, KEY, ERRMSG, OPENID):
-            assert secret not in text
-            assert secret not in self._caplog.text
-        return error
-
-    @property
-    def log(self) -> list[tuple[str, str]]:
-        return [
-            (record.levelname, record.getMessage())
-            for record in self._caplog.records
-            if record.name.startswith("wxauth_server")
-        ]
-
-
 @pytest.fixture
 def refusals(caplog: pytest.LogCaptureFixture) -> Refusals:
-    return Refusals(caplog)
+    return Refusals(caplog, (SECRET, CODE, KEY, ERRMSG, OPENID))
 
 
 # --- Success ----------------------------------------------------------------
@@ -267,7 +129,7 @@ def test_a_connection_is_reused_until_the_idle_limit(
         for _ in range(3):
             ask(client)
         assert server.connections == 1
-        monkeypatch.setattr("wxauth_server.wechat.transport.IDLE_LIMIT_S", 0.0)
+        monkeypatch.setattr("wxauth_server.wechat.connections.IDLE_LIMIT_S", 0.0)
         ask(client)
         assert server.connections == 2
 
@@ -320,7 +182,10 @@ def test_with_the_sandbox_from_many_threads() -> None:
             (
                 errcode,
                 WeChatMisconfigured,
-                ("ERROR", f"WeChat refuses our configuration: errcode {errcode}, app {APP}"),
+                (
+                    "ERROR",
+                    CONFIGURATION.format(errcode),
+                ),
             )
             for errcode in (40013, 40125, 48001, 40002, 41002, 41004, 41008)
         ),
@@ -328,7 +193,10 @@ def test_with_the_sandbox_from_many_threads() -> None:
             (
                 errcode,
                 WeChatUnavailable,
-                ("WARNING", f"WeChat answered with an errcode we do not know: {errcode}"),
+                (
+                    "WARNING",
+                    f"WeChat answered with an errcode we do not know: {errcode} (jscode2session)",
+                ),
             )
             for errcode in (1, 40001, 50002, -1000, 10**30)
         ),
@@ -339,7 +207,7 @@ def test_each_errcode_has_its_refusal(
 ) -> None:
     body = f'{{"errcode":{errcode},"errmsg":"{ERRMSG}","openid":"{OPENID}"}}'.encode()
     with serving(answering(http(body))) as server, client_of(server.base_url) as client:
-        assert type(refusals.of(client)) is error
+        assert type(refusals.of(ask, client)) is error
     assert refusals.log == ([log] if log else [])
 
 
@@ -352,7 +220,7 @@ def test_busy_is_retried_twice(refusals: Refusals) -> None:
         assert ask(client).openid == OPENID
     answers = [BUSY, BUSY, BUSY, http(SUCCESS)]
     with serving(answering(*answers)) as server, client_of(server.base_url) as client:
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
 
 
 @pytest.mark.parametrize(("errcode", "error"), [(40029, CodeInvalid), (40163, CodeUsed)])
@@ -361,7 +229,7 @@ def test_a_code_burnt_by_a_busy_answer_is_reported_as_such(
 ) -> None:
     burnt = http(b'{"errcode":%d}' % errcode)
     with serving(answering(BUSY, burnt)) as server, client_of(server.base_url) as client:
-        assert type(refusals.of(client)) is error
+        assert type(refusals.of(ask, client)) is error
 
 
 def test_retries_take_half_a_second_at_most(refusals: Refusals) -> None:
@@ -375,7 +243,7 @@ def test_retries_take_half_a_second_at_most(refusals: Refusals) -> None:
 
     with serving(busy_then_silent) as server, client_of(server.base_url) as client:
         began = time.monotonic()
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
         assert time.monotonic() - began < 1.5
     assert len(requests) == 2
 
@@ -439,7 +307,7 @@ ODD_ANSWERS = {
 @pytest.mark.parametrize("name", ODD_ANSWERS)
 def test_an_odd_answer_means_unavailable(name: str, refusals: Refusals) -> None:
     with serving(saying(ODD_ANSWERS[name])) as server, client_of(server.base_url) as client:
-        error = refusals.of(client)
+        error = refusals.of(ask, client)
         assert type(error) is WeChatUnavailable
         assert error.retry_after_s
     assert server.connections == 1, "a code that may be burnt was sent again"
@@ -457,9 +325,11 @@ def test_a_body_without_end_is_cut_off(refusals: Refusals) -> None:
             sent += connection.send(b" " * 65536)
 
     with serving(flood) as server, client_of(server.base_url) as client:
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert sent < 90_000_000
-    assert refusals.log == [("WARNING", "WeChat's answer makes no sense: too long")]
+    assert refusals.log == [
+        ("WARNING", "WeChat's answer makes no sense: too long (jscode2session)")
+    ]
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary"])
@@ -467,7 +337,7 @@ def test_a_redirect_is_refused_and_not_followed(status: str, refusals: Refusals)
     with serving(answering(http(SUCCESS))) as target:
         redirect = http(b"", status, f"Location: {target.base_url}/sns/jscode2session")
         with serving(saying(redirect)) as server, client_of(server.base_url) as client:
-            assert isinstance(refusals.of(client), WeChatUnavailable)
+            assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert target.connections == 0
 
 
@@ -525,7 +395,7 @@ def test_a_stall_ends_at_the_deadline_or_the_read_timeout(
         client_of(server.base_url, read_timeout_s=read_timeout_s) as client,
     ):
         began = time.monotonic()
-        assert isinstance(refusals.of(client, deadline_s), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client, deadline_s), WeChatUnavailable)
         took_s = time.monotonic() - began
     assert 0.09 < took_s < 1.0  # room for a busy machine
     assert server.connections == 1, "a code that may be burnt was sent again"
@@ -533,7 +403,7 @@ def test_a_stall_ends_at_the_deadline_or_the_read_timeout(
 
 def test_no_time_left_means_nothing_is_sent(refusals: Refusals) -> None:
     with serving(silent) as server, client_of(server.base_url) as client:
-        assert isinstance(refusals.of(client, deadline_s=0.01), DeadlineTooShort)
+        assert isinstance(refusals.of(ask, client, deadline_s=0.01), DeadlineTooShort)
     assert server.connections == 0
 
 
@@ -544,7 +414,7 @@ def test_a_reset_after_sending_is_not_retried(refusals: Refusals) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     with serving(reset) as server, client_of(server.base_url) as client:
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert server.connections == 1
 
 
@@ -552,16 +422,16 @@ def test_a_refused_connection_is_tried_three_times(
     refusals: Refusals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("wxauth_server.wechat.client.time.sleep", pauses.append)
+    monkeypatch.setattr("wxauth_server.wechat.endpoint.time.sleep", pauses.append)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with client_of(f"http://127.0.0.1:{port}") as client:
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert len(pauses) == 2
     assert 0.025 <= pauses[0] <= 0.075
     assert 0.05 <= pauses[1] <= 0.15
     assert refusals.log == [
-        ("WARNING", "WeChat was not reached or did not answer: NewConnectionError")
+        ("WARNING", "WeChat was not reached or did not answer: NewConnectionError (jscode2session)")
     ]
 
 
@@ -571,9 +441,12 @@ def test_a_name_that_does_not_resolve(refusals: Refusals, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with client_of("http://wechat.invalid") as client:
-        assert isinstance(refusals.of(client), WeChatUnavailable)
+        assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert refusals.log == [
-        ("WARNING", "WeChat was not reached or did not answer: NameResolutionError")
+        (
+            "WARNING",
+            "WeChat was not reached or did not answer: NameResolutionError (jscode2session)",
+        )
     ]
 
 
@@ -600,11 +473,14 @@ def test_all_addresses_of_a_host_share_the_connect_timeout(
         base_url = f"http://wechat.invalid:{address[1]}"
         with client_of(base_url, connect_timeout_s=0.3) as client:
             began = time.monotonic()
-            assert isinstance(refusals.of(client), WeChatUnavailable)
+            assert isinstance(refusals.of(ask, client), WeChatUnavailable)
             took_s = time.monotonic() - began
     assert 0.29 < took_s < 1.2  # 0.3 s and the retries' 0.5 s; unshared, 1.4 s
     assert refusals.log == [
-        ("WARNING", "WeChat was not reached or did not answer: ConnectTimeoutError")
+        (
+            "WARNING",
+            "WeChat was not reached or did not answer: ConnectTimeoutError (jscode2session)",
+        )
     ]
 
 
@@ -621,7 +497,7 @@ def test_a_server_without_tls_never_sees_the_secret(refusals: Refusals) -> None:
     with serving(record) as server:
         base_url = server.base_url.replace("http:", "https:")
         with client_of(base_url) as client:
-            assert isinstance(refusals.of(client), WeChatUnavailable)
+            assert isinstance(refusals.of(ask, client), WeChatUnavailable)
     assert SECRET.encode() not in b"".join(received)
 
 
@@ -630,16 +506,8 @@ def test_a_tls_handshake_without_end_shares_the_connect_timeout(refusals: Refusa
         base_url = server.base_url.replace("http:", "https:")
         with client_of(base_url, connect_timeout_s=0.1) as client:
             began = time.monotonic()
-            assert isinstance(refusals.of(client), WeChatUnavailable)
+            assert isinstance(refusals.of(ask, client), WeChatUnavailable)
             assert time.monotonic() - began < 1.5
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_five_lost_answers_open_the_circuit_and_an_answer_closes_it(refusals: Refusals) -> None:
@@ -655,14 +523,14 @@ def test_five_lost_answers_open_the_circuit_and_an_answer_closes_it(refusals: Re
         client_of(server.base_url, monotonic=clock) as client,
     ):
         for _ in range(5):
-            refusals.of(client)
+            refusals.of(ask, client)
         assert refusals.log[-2:] == [
-            ("WARNING", "WeChat does not answer: no calls to it for a while"),
-            ("WARNING", "WeChat was not reached or did not answer: ProtocolError"),
+            ("WARNING", "WeChat does not answer: no calls to it for a while (jscode2session)"),
+            ("WARNING", "WeChat was not reached or did not answer: ProtocolError (jscode2session)"),
         ]
         clock.now += 3
         began = time.monotonic()
-        refused = refusals.of(client)
+        refused = refusals.of(ask, client)
         assert time.monotonic() - began < 0.5  # 50 ms, and room for a busy machine
         assert isinstance(refused, WeChatUnavailable)
         assert refused.retry_after_s == 2.0
@@ -680,14 +548,14 @@ def test_odd_answers_and_errcodes_leave_the_circuit_closed(refusals: Refusals) -
         client_of(server.base_url) as client,
     ):
         for _ in odd:
-            refusals.of(client)
+            refusals.of(ask, client)
         assert ask(client).openid == OPENID
 
 
 def test_impatient_callers_do_not_open_the_circuit(refusals: Refusals) -> None:
     with serving(silent) as server, client_of(server.base_url) as client:
         for _ in range(6):
-            refusals.of(client, deadline_s=0.03)
+            refusals.of(ask, client, deadline_s=0.03)
     assert server.connections == 6
 
 

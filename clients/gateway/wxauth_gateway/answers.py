@@ -15,14 +15,14 @@ from wxauth_gateway.messages import ErrorAnswer
 ClientSource = Callable[[], AsyncAuthClient]
 
 _MEANINGS = {
-    400: "The request is not valid, or BINDING_REQUIRED.",
+    400: "The request is not valid; BINDING_REQUIRED, SESSION_KEY_INVALID or USER_DATA_INVALID.",
     401: "The code, the credentials or the session is not good: see `reason`.",
     403: "Not allowed: ACCOUNT_DISABLED, PROOF_INVALID or WECHAT_USER_BLOCKED.",
     404: "There is nothing at this path.",
     405: "This path takes other methods.",
     408: "The request came too slowly.",
     409: "The binding would conflict with another one.",
-    413: "The body is longer than 8 KiB.",
+    413: "The body is longer than 8 KiB; 64 KiB for /wechat/user-data.",
     415: "The body is not application/json.",
     429: "Too many requests or attempts.",
     431: "The request's head is longer than 8 KiB.",

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wxauth_client import AsyncAuthClient, WxauthError
-from wxauth_gateway import docs, errors, leave, login, probes, session
+from wxauth_gateway import docs, errors, leave, login, probes, session, wechat
 from wxauth_gateway.edge import Edge
 from wxauth_gateway.settings import GatewaySettings
 
@@ -57,6 +57,7 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
     )
     login.add_routes(api, current, allow_get=settings.allow_get_login)
     leave.add_routes(api, current)
+    wechat.add_routes(api, current)
     probes.add_routes(api, current)
     docs.add_routes(api)
     who_am_i = session.SessionEndpoint(current)
@@ -67,7 +68,7 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
         else:
             await api(scope, receive, send)
 
-    return Edge(route)
+    return Edge(route, wechat.BODY_LIMITS)
 
 
 async def _client_error(_request: Request, error: Exception) -> Response:

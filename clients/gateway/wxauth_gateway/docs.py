@@ -19,7 +19,8 @@ from wxauth_gateway import session
 OPENAPI_VERSION = "3.0.3"
 
 _DESCRIPTION = """\
-Logs mini-program users in and answers whose session a SessionId is.
+Logs mini-program users in, answers whose session a SessionId is, and opens what
+WeChat gave to the mini-program.
 
 Every error has the same body, `ErrorAnswer`. Decide on its `reason`: the names
 are those of `wxauth.v1.ErrorReason`, where each one is explained.

@@ -5,7 +5,7 @@
 - turns an unexpected exception into a 500 without its text;
 - writes one log line a request, without query string, headers or body.
 
-It knows no route.
+It knows no route, but for the paths that it is told to take longer bodies at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,10 +41,14 @@ _CONTENT_TYPES = frozenset(
 
 
 class Edge:
-    """Wraps the whole application. Errors: it raises none of its own."""
+    """Wraps the whole application. Errors: it raises none of its own.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `body_limits` has the bytes of a path that takes more or less than MAX_BODY_BYTES.
+    """
+
+    def __init__(self, app: ASGIApp, body_limits: Mapping[str, int]) -> None:
         self._app = app
+        self._body_limits = body_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,11 +84,12 @@ class Edge:
             )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = _check_head(scope)
+        limit = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
+        refusal = _check_head(scope, limit)
         if refusal is not None:
             await _drain(scope, receive)
         elif scope["method"] == "POST":
-            body = await _read_body(scope, receive)
+            body = await _read_body(scope, receive, limit)
             if body is None:  # the client is gone
                 return
             if isinstance(body, HttpError):
@@ -106,7 +111,7 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "-")
 
 
-def _check_head(scope: Scope) -> HttpError | None:
+def _check_head(scope: Scope, body_limit: int) -> HttpError | None:
     content_types = []
     length = 0
     chunked = False
@@ -124,8 +129,8 @@ def _check_head(scope: Scope) -> HttpError | None:
             encoded = True
     if size > MAX_HEAD_BYTES:
         return errors.head_too_large(MAX_HEAD_BYTES)
-    if length > MAX_BODY_BYTES:
-        return errors.body_too_large(MAX_BODY_BYTES)
+    if length > body_limit:
+        return errors.body_too_large(body_limit)
     if scope["method"] in {"GET", "HEAD"}:
         return errors.body_not_expected() if chunked or length else None
     if scope["method"] != "POST":
@@ -144,7 +149,7 @@ def _is_json(content_types: Iterable[bytes], *, empty: bool) -> bool:
     return False
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes | HttpError | None:
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | HttpError | None:
     """The whole body; an error if it is too long or too slow; None if the client left."""
     body = bytearray()
     try:
@@ -155,10 +160,10 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes | HttpError | None
                     return None
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > MAX_BODY_BYTES:
+                if len(body) > limit:
                     if more:
                         await _drain(scope, receive)
-                    return errors.body_too_large(MAX_BODY_BYTES)
+                    return errors.body_too_large(limit)
                 if not more:
                     return bytes(body)
     except TimeoutError:

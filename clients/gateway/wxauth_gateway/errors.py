@@ -53,6 +53,10 @@ HTTP_STATUS: Mapping[str, int] = {
 # The fields of the contract as an HTTP client knows them.
 _FIELD_NAMES = {
     "app_id": "appId",
+    "encrypted_data": "encryptedData",
+    "phone_code": "phoneCode",
+    "raw_data": "rawData",
+    "request_id": "requestId",
     "session_id": "Authorization",
     "client.device": "device",
     "client.user_agent": "User-Agent",
@@ -117,6 +121,9 @@ def of_client(error: WxauthError) -> HttpError:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(0, math.ceil(error.retry_after_s)))
+    metadata = dict(error.metadata)
+    if "field" in metadata:
+        metadata["field"] = _FIELD_NAMES.get(metadata["field"], metadata["field"])
     violations: Iterable[tuple[str, str]] = ()
     if isinstance(error, RequestInvalid):
         violations = ((_FIELD_NAMES.get(name, name), problem) for name, problem in error.violations)
@@ -125,7 +132,7 @@ def of_client(error: WxauthError) -> HttpError:
         error.status,
         error.reason,
         error.message,
-        error.metadata,
+        metadata,
         tuple(violations),
         headers,
     )

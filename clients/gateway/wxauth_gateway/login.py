@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from wxauth_client import AsyncAuthClient, ClientInfo, RequestInvalid, Violation
 from wxauth_gateway.answers import ClientSource, answer, error_responses
-from wxauth_gateway.messages import LoginAnswer, LoginBody
+from wxauth_gateway.messages import LoginAnswer, LoginBody, LoginQuery
 
 # WeChat sets the Referer and a mini-program cannot: wechat-api.md section 5. Yet
-# anything else can send it, so it selects the app and proves nothing.
-_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/.*")
+# anything else can send it, so it selects the app and proves nothing. No comma:
+# by one, proxies join what came as two headers.
+_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/[^\s,]*")
 _MAX_USER_AGENT_BYTES = 512
 
 _ERRORS = error_responses(401, 403, 409, 429, 503, 504)
@@ -25,8 +26,13 @@ _ERRORS = error_responses(401, 403, 409, 429, 503, 504)
 
 def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
     async def login(request: Request, body: LoginBody) -> Response:
-        """Begin a session. After any failure, retry with a new code from wx.login."""
-        return await _login(client(), request, body)
+        """Begin a session.
+
+        The same body with a `requestId` may be sent again within 60 seconds if
+        there was no answer, or OVERLOADED, or one with status 503 or 504: one
+        session comes of it. Any other answer is final for the code.
+        """
+        return await _login(client(), request, body, rebind=body.rebind)
 
     api.add_api_route(
         "/login",
@@ -44,12 +50,17 @@ def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
         code: Annotated[str, Query()],
         username: Annotated[str, Query()] = "",
         password: Annotated[str, Query()] = "",
+        phone_code: Annotated[str, Query(alias="phoneCode")] = "",
+        request_id: Annotated[str, Query(alias="requestId")] = "",
         app_id: Annotated[str, Query(alias="appId")] = "",
         device: Annotated[str, Query()] = "",
     ) -> Response:
-        """The textbook's login. For demonstrations only: its URL holds the password."""
+        """The textbook's login. For demonstrations only: its URL holds the password.
+
+        It moves no binding: `rebind` is for POST.
+        """
         # The parameters above are for the documentation; these are read strictly.
-        del code, username, password, app_id, device
+        del code, username, password, phone_code, request_id, app_id, device
         return await _login(client(), request, read_query(request.scope["query_string"]))
 
     api.add_api_route(
@@ -62,18 +73,23 @@ def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
     )
 
 
-async def _login(client: AsyncAuthClient, request: Request, body: LoginBody) -> Response:
+async def _login(
+    client: AsyncAuthClient, request: Request, body: LoginQuery, *, rebind: bool = False
+) -> Response:
     login = await client.login(
         body.code,
         app_id=body.app_id or _app_of_referer(request),
         username=body.username,
         password=body.password,
+        phone_code=body.phone_code,
+        rebind=rebind,
+        request_id=body.request_id,
         client=ClientInfo(_address(request), _user_agent(request), body.device),
     )
     return answer(LoginAnswer.of(login))
 
 
-def read_query(query: bytes) -> LoginBody:
+def read_query(query: bytes) -> LoginQuery:
     """The login in a query string: each parameter once, known, and in UTF-8.
 
     Raises RequestInvalid.
@@ -84,7 +100,7 @@ def read_query(query: bytes) -> LoginBody:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=len(LoginBody.model_fields),
+            max_num_fields=len(LoginQuery.model_fields),
         )
     except ValueError:  # its message would quote the query
         raise _invalid(("", "not a query string of known parameters in UTF-8")) from None
@@ -94,7 +110,7 @@ def read_query(query: bytes) -> LoginBody:
     if any("\0" in value for value in fields.values()):
         raise _invalid(("", "a text contains NUL"))
     try:
-        return LoginBody.model_validate(fields)
+        return LoginQuery.model_validate(fields)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         raise _invalid(

@@ -8,13 +8,13 @@ is the server's to say.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
-from wxauth_client import Account, Login, Session, Unbound
+from wxauth_client import Account, Login, PhoneNumber, Session, Unbound, UserData
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -35,7 +35,7 @@ class _Out(BaseModel):
     )
 
 
-class LoginBody(_In):
+class LoginQuery(_In):
     """A login: silent with the code alone, binding with username and password too."""
 
     code: str = Field(description="The code from wx.login. Works once, lives 5 minutes.")
@@ -46,7 +46,27 @@ class LoginBody(_In):
     )
     username: str = Field("", description="The name in the company's own system.")
     password: str = Field("", description="The password, together with the username.")
+    phone_code: str = Field(
+        "",
+        description="The code of the phone number button: binds to the account that has this "
+        "verified number, where the mini-program allows it. Not with username and password.",
+    )
+    request_id: str = Field(
+        "",
+        description="Random, 22 to 128 visible ASCII characters, at least 128 bits; kept secret. "
+        "With it the same login may be sent again within 60 seconds.",
+    )
     device: str = Field("", description="What the user would call the device: iPhone 15.")
+
+
+class LoginBody(LoginQuery):
+    """A login: silent with the code alone, binding with username and password too."""
+
+    rebind: bool = Field(
+        False,
+        description="True, after asking the user, to move a binding that is in the way; its "
+        "sessions end. With username and password.",
+    )
 
 
 class UnbindBody(_In):
@@ -64,6 +84,37 @@ class UnbindBody(_In):
 
 class LogoutBody(_In):
     """Nothing; the body may also be absent."""
+
+
+class PhoneNumberBody(_In):
+    """Whose number it is, the session says."""
+
+    code: str = Field(
+        description="The code of the phone number button, not of wx.login. Works once, "
+        "lives 5 minutes."
+    )
+
+
+class UserDataBody(_In):
+    """What the mini-program got from WeChat, as it got it: one pair, or both."""
+
+    encrypted_data: str = Field("", description="To decrypt, together with `iv`.")
+    iv: str = ""
+    raw_data: str = Field(
+        "",
+        description="To verify, byte for byte, together with `signature`: a text, not an object.",
+    )
+    signature: str = ""
+
+    @model_validator(mode="after")
+    def _whole_pairs(self) -> Self:
+        if bool(self.encrypted_data) != bool(self.iv):
+            raise ValueError("encryptedData and iv go together")
+        if bool(self.raw_data) != bool(self.signature):
+            raise ValueError("rawData and signature go together")
+        if not (self.iv or self.signature):
+            raise ValueError("give encryptedData and iv, or rawData and signature, or all four")
+        return self
 
 
 class AccountBody(_Out):
@@ -160,6 +211,37 @@ class UnbindAnswer(_Out):
             account=unbound.account and AccountBody.of(unbound.account),
             sessions_ended=unbound.sessions_ended,
         )
+
+
+class PhoneNumberAnswer(_Out):
+    """The number that the user has just agreed to share, verified by WeChat."""
+
+    phone_number: str = Field(
+        description="In E.164.", json_schema_extra={"example": "+8613800138000"}
+    )
+    country_code: str = Field(json_schema_extra={"example": "86"})
+    national_number: str = Field(description="Without the country code.")
+
+    @classmethod
+    def of(cls, number: PhoneNumber) -> Self:
+        return cls(
+            phone_number=number.phone_number,
+            country_code=number.country_code,
+            national_number=number.national_number,
+        )
+
+
+class UserDataAnswer(_Out):
+    """It is WeChat's own. Empty if only `rawData` was given, which is as it is."""
+
+    data: dict[str, Any] | SkipJsonSchema[None] = Field(
+        None, description="What was encrypted, as WeChat wrote it, `watermark` included."
+    )
+    watermark_time: Time | SkipJsonSchema[None] = Field(None, description="When WeChat made it.")
+
+    @classmethod
+    def of(cls, opened: UserData) -> Self:
+        return cls(data=dict(opened.data), watermark_time=rfc3339(opened.watermark_time))
 
 
 class EmptyAnswer(_Out):

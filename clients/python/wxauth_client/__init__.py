@@ -34,10 +34,12 @@ from wxauth_client.errors import (
     SessionDead,
     SessionExpired,
     SessionInvalid,
+    SessionKeyInvalid,
     SessionRevoked,
     StoreUnavailable,
     Throttled,
     UnknownReason,
+    UserDataInvalid,
     Violation,
     WeChatMisconfigured,
     WeChatRateLimited,
@@ -45,7 +47,15 @@ from wxauth_client.errors import (
     WeChatUserBlocked,
     WxauthError,
 )
-from wxauth_client.values import Account, ClientInfo, Login, Session, Unbound
+from wxauth_client.values import (
+    Account,
+    ClientInfo,
+    Login,
+    PhoneNumber,
+    Session,
+    Unbound,
+    UserData,
+)
 
 __all__ = [
     "Account",
@@ -66,6 +76,7 @@ __all__ = [
     "Login",
     "OpenidAlreadyBound",
     "Overloaded",
+    "PhoneNumber",
     "ProofInvalid",
     "ProtocolError",
     "RequestInvalid",
@@ -74,11 +85,14 @@ __all__ = [
     "SessionDead",
     "SessionExpired",
     "SessionInvalid",
+    "SessionKeyInvalid",
     "SessionRevoked",
     "StoreUnavailable",
     "Throttled",
     "Unbound",
     "UnknownReason",
+    "UserData",
+    "UserDataInvalid",
     "Violation",
     "WeChatMisconfigured",
     "WeChatRateLimited",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ from grpc_health.v1 import (
     health_pb2_grpc,
 )
 
-from wxauth.v1 import auth_service_pb2_grpc
+from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
 from wxauth_client import calls
 from wxauth_client.calls import AnswerT, Call, RequestT, ResultT
 from wxauth_client.channel import (
@@ -23,12 +24,14 @@ from wxauth_client.channel import (
     Options,
     channel_options,
 )
-from wxauth_client.errors import DeadlineExceeded, ServerUnreachable
+from wxauth_client.errors import DeadlineExceeded, ServerUnreachable, WxauthError
 from wxauth_client.reading import error_of
-from wxauth_client.values import ClientInfo, Login, Session, Unbound
+from wxauth_client.retrying import next_delay_s
+from wxauth_client.values import ClientInfo, Login, PhoneNumber, Session, Unbound, UserData
 
 if TYPE_CHECKING:
     from wxauth.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
+    from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceAsyncStub
 
 
 class AsyncAuthClient:
@@ -48,9 +51,13 @@ class AsyncAuthClient:
         asyncio.get_running_loop()
         self._channel = grpc.aio.insecure_channel(address, options=channel_options(options))
         self._stub: AuthServiceAsyncStub = auth_service_pb2_grpc.AuthServiceStub(self._channel)
+        self._wechat: WeChatServiceAsyncStub = wechat_service_pb2_grpc.WeChatServiceStub(
+            self._channel
+        )
         # Any: the published stubs leave its methods out.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._slots = asyncio.Semaphore(max_in_flight)
+        self._closed = asyncio.Event()
 
     async def login(
         self,
@@ -59,14 +66,35 @@ class AsyncAuthClient:
         app_id: str = "",
         username: str = "",
         password: str = "",
+        phone_code: str = "",
+        rebind: bool = False,
+        request_id: str | None = None,
         client: ClientInfo | None = None,
         timeout_s: float | None = None,
     ) -> Login:
-        """Log in with a code of wx.login, and with username and password to bind. 8 s.
+        """Log in with a code of wx.login. 8 s.
 
-        Never retried: after any failure, get a new code.
+        Username and password bind; `rebind` moves a binding that is in the way,
+        after asking the user. `phone_code`, of the phone number button, binds
+        where the mini-program allows it.
+
+        Sent up to 4 times, 5 s each, until something is decided; one session
+        comes of it, since all attempts have the same `request_id`. Give one
+        (22 to 128 bytes of visible ASCII, at least 128 bits from `secrets`) to
+        repeat the call by yourself within 60 s: that gives the same session.
+        docs/python-client.md says what to do after each failure.
         """
-        call = calls.login(code, app_id, username, password, client, timeout_s)
+        call = calls.login(
+            code,
+            app_id=app_id,
+            username=username,
+            password=password,
+            phone_code=phone_code,
+            rebind=rebind,
+            request_id=request_id,
+            client=client,
+            timeout_s=timeout_s,
+        )
         return await self._make(self._stub.Login, call)
 
     async def validate(
@@ -100,6 +128,53 @@ class AsyncAuthClient:
         """End a session. 2 s. A repetition is success."""
         await self._make(self._stub.Logout, calls.logout(session_id, timeout_s))
 
+    async def decrypt_user_data(
+        self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
+    ) -> UserData:
+        """Open `encryptedData` and `iv`, as the mini-program got them. 1 s.
+
+        Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
+        """
+        call = calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
+        return await self._make(self._wechat.DecryptUserData, call)
+
+    async def verify_user_data(
+        self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
+    ) -> None:
+        """Check `rawData`, byte for byte, against its `signature`. 1 s.
+
+        Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
+        """
+        call = calls.verify_user_data(session_id, raw_data, signature, timeout_s)
+        await self._make(self._wechat.VerifyUserData, call)
+
+    async def phone_number(
+        self, session_id: str, code: str, *, timeout_s: float | None = None
+    ) -> PhoneNumber:
+        """Ask WeChat for the number behind a code of the phone number button. 4 s.
+
+        Raises CodeInvalid or CodeUsed: the user presses the button again. The
+        code works once, so this is never retried.
+        """
+        return await self._make(
+            self._wechat.GetPhoneNumber, calls.phone_number(session_id, code, timeout_s)
+        )
+
+    async def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
+        """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
+        await self._make(
+            self._wechat.CheckSessionKey, calls.check_session_key(session_id, timeout_s)
+        )
+
+    async def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
+        """Have WeChat replace the session_key. 4 s. Raises SessionKeyInvalid.
+
+        What WeChat gave to the mini-program before no longer opens. Never retried.
+        """
+        await self._make(
+            self._wechat.ResetSessionKey, calls.reset_session_key(session_id, timeout_s)
+        )
+
     async def ready(self, timeout_s: float = calls.READY_TIMEOUT_S) -> bool:
         """Say whether the server answers that it is serving. Raises nothing."""
         try:
@@ -112,6 +187,7 @@ class AsyncAuthClient:
 
     async def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
+        self._closed.set()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -130,29 +206,61 @@ class AsyncAuthClient:
         method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
         call: Call[RequestT, AnswerT, ResultT],
     ) -> ResultT:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + call.timeout_s
-        if self._slots.locked():
+        end = asyncio.get_running_loop().time() + call.timeout_s
+        attempts = 0
+        failure: WxauthError | None = None
+        while True:
+            if not await self._acquire_slot(end):
+                return call.settle(failure or DeadlineExceeded(calls.NOTHING_SENT))
             try:
-                async with asyncio.timeout_at(end):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise DeadlineExceeded("No turn came in time; nothing was sent.") from None
-        else:
-            await self._slots.acquire()  # returns at once
+                answer = await self._send(method, call, end)
+            finally:
+                self._slots.release()
+            if not isinstance(answer, WxauthError):
+                return call.read(answer)
+            attempts += 1
+            failure = answer
+            left_s = end - asyncio.get_running_loop().time()
+            chance = random.random()  # noqa: S311 - a jitter
+            delay_s = next_delay_s(call.retries, attempts, failure, left_s, chance)
+            if delay_s is None or await self._closed_within(delay_s):
+                return call.settle(failure)
+
+    async def _send(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
+        call: Call[RequestT, AnswerT, ResultT],
+        end: float,
+    ) -> AnswerT | WxauthError:
+        """One attempt. The failure is given, not raised: a traceback of gRPC's own
+        would come with it.
+        """
+        if self._closed.is_set():
+            return ServerUnreachable("The client was closed.")
+        left_s = end - asyncio.get_running_loop().time()
         try:
-            answer = await method(call.request, timeout=end - loop.time())
+            return await method(call.request, timeout=min(left_s, call.retries.attempt_timeout_s))
         except grpc.RpcError as error:
-            failure = error_of(error)
+            return error_of(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # Nobody cancelled this task: the client was closed under the call.
-            raise ServerUnreachable("The client was closed.") from None
-        else:
-            return call.read(answer)
-        finally:
-            self._slots.release()
-        # Out of the handler, so that tracebacks are not doubled by gRPC's own.
-        return call.settle(failure)
+            return ServerUnreachable("The client was closed.")
+
+    async def _acquire_slot(self, end: float) -> bool:
+        if not self._slots.locked():
+            return await self._slots.acquire()  # at once
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._slots.acquire()
+        except TimeoutError:
+            return False
+
+    async def _closed_within(self, delay_s: float) -> bool:
+        try:
+            async with asyncio.timeout(delay_s):
+                return await self._closed.wait()
+        except TimeoutError:
+            return False

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 
 SERVICE = "wxauth.v1.AuthService"
+WECHAT_SERVICE = "wxauth.v1.WeChatService"
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -28,9 +29,15 @@ _SERVICE_CONFIG = {
     "healthCheckConfig": {"serviceName": SERVICE},
     "methodConfig": [
         {
-            # Only what is safe to repeat. A Login or an Unbind is never retried:
-            # the first attempt may have used up the code.
-            "name": [{"service": SERVICE, "method": "ValidateSession"}],
+            # Only what is safe to repeat as it is. A Login is repeated above gRPC,
+            # see retrying.py; an Unbind or a GetPhoneNumber may have used up its
+            # code, and a ResetSessionKey its key.
+            "name": [
+                {"service": SERVICE, "method": "ValidateSession"},
+                {"service": WECHAT_SERVICE, "method": "DecryptUserData"},
+                {"service": WECHAT_SERVICE, "method": "VerifyUserData"},
+                {"service": WECHAT_SERVICE, "method": "CheckSessionKey"},
+            ],
             "retryPolicy": {
                 "maxAttempts": 3,
                 "initialBackoff": "0.02s",

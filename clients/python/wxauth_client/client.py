@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from types import TracebackType
@@ -13,7 +14,7 @@ from grpc_health.v1 import (
     health_pb2_grpc,
 )
 
-from wxauth.v1 import auth_service_pb2_grpc
+from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
 from wxauth_client import calls
 from wxauth_client.calls import AnswerT, Call, RequestT, ResultT
 from wxauth_client.channel import (
@@ -23,9 +24,10 @@ from wxauth_client.channel import (
     Options,
     channel_options,
 )
-from wxauth_client.errors import DeadlineExceeded
+from wxauth_client.errors import DeadlineExceeded, ServerUnreachable, WxauthError
 from wxauth_client.reading import error_of
-from wxauth_client.values import ClientInfo, Login, Session, Unbound
+from wxauth_client.retrying import next_delay_s
+from wxauth_client.values import ClientInfo, Login, PhoneNumber, Session, Unbound, UserData
 
 
 class AuthClient:
@@ -50,9 +52,11 @@ class AuthClient:
     ) -> None:
         self._channel = grpc.insecure_channel(address, options=channel_options(options))
         self._stub = auth_service_pb2_grpc.AuthServiceStub(self._channel)
+        self._wechat = wechat_service_pb2_grpc.WeChatServiceStub(self._channel)
         # Any: the published stubs leave its methods out.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._slots = threading.BoundedSemaphore(max_in_flight)
+        self._closed = threading.Event()
 
     def login(
         self,
@@ -61,14 +65,35 @@ class AuthClient:
         app_id: str = "",
         username: str = "",
         password: str = "",
+        phone_code: str = "",
+        rebind: bool = False,
+        request_id: str | None = None,
         client: ClientInfo | None = None,
         timeout_s: float | None = None,
     ) -> Login:
-        """Log in with a code of wx.login, and with username and password to bind. 8 s.
+        """Log in with a code of wx.login. 8 s.
 
-        Never retried: after any failure, get a new code.
+        Username and password bind; `rebind` moves a binding that is in the way,
+        after asking the user. `phone_code`, of the phone number button, binds
+        where the mini-program allows it.
+
+        Sent up to 4 times, 5 s each, until something is decided; one session
+        comes of it, since all attempts have the same `request_id`. Give one
+        (22 to 128 bytes of visible ASCII, at least 128 bits from `secrets`) to
+        repeat the call by yourself within 60 s: that gives the same session.
+        docs/python-client.md says what to do after each failure.
         """
-        call = calls.login(code, app_id, username, password, client, timeout_s)
+        call = calls.login(
+            code,
+            app_id=app_id,
+            username=username,
+            password=password,
+            phone_code=phone_code,
+            rebind=rebind,
+            request_id=request_id,
+            client=client,
+            timeout_s=timeout_s,
+        )
         return self._make(self._stub.Login, call)
 
     def validate(
@@ -99,6 +124,49 @@ class AuthClient:
         """End a session. 2 s. A repetition is success."""
         self._make(self._stub.Logout, calls.logout(session_id, timeout_s))
 
+    def decrypt_user_data(
+        self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
+    ) -> UserData:
+        """Open `encryptedData` and `iv`, as the mini-program got them. 1 s.
+
+        Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
+        """
+        call = calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
+        return self._make(self._wechat.DecryptUserData, call)
+
+    def verify_user_data(
+        self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
+    ) -> None:
+        """Check `rawData`, byte for byte, against its `signature`. 1 s.
+
+        Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
+        """
+        call = calls.verify_user_data(session_id, raw_data, signature, timeout_s)
+        self._make(self._wechat.VerifyUserData, call)
+
+    def phone_number(
+        self, session_id: str, code: str, *, timeout_s: float | None = None
+    ) -> PhoneNumber:
+        """Ask WeChat for the number behind a code of the phone number button. 4 s.
+
+        Raises CodeInvalid or CodeUsed: the user presses the button again. The
+        code works once, so this is never retried.
+        """
+        return self._make(
+            self._wechat.GetPhoneNumber, calls.phone_number(session_id, code, timeout_s)
+        )
+
+    def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
+        """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
+        self._make(self._wechat.CheckSessionKey, calls.check_session_key(session_id, timeout_s))
+
+    def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
+        """Have WeChat replace the session_key. 4 s. Raises SessionKeyInvalid.
+
+        What WeChat gave to the mini-program before no longer opens. Never retried.
+        """
+        self._make(self._wechat.ResetSessionKey, calls.reset_session_key(session_id, timeout_s))
+
     def ready(self, timeout_s: float = calls.READY_TIMEOUT_S) -> bool:
         """Say whether the server answers that it is serving. Raises nothing."""
         try:
@@ -111,6 +179,7 @@ class AuthClient:
 
     def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
+        self._closed.set()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -130,15 +199,40 @@ class AuthClient:
         call: Call[RequestT, AnswerT, ResultT],
     ) -> ResultT:
         end = time.monotonic() + call.timeout_s
-        if not self._slots.acquire(timeout=max(0.0, call.timeout_s)):
-            raise DeadlineExceeded("No turn came in time; nothing was sent.")
+        attempts = 0
+        failure: WxauthError | None = None
+        while True:
+            if not self._slots.acquire(timeout=max(0.0, end - time.monotonic())):
+                return call.settle(failure or DeadlineExceeded(calls.NOTHING_SENT))
+            try:
+                answer = self._send(method, call, end)
+            finally:
+                self._slots.release()
+            if not isinstance(answer, WxauthError):
+                return call.read(answer)
+            attempts += 1
+            failure = answer
+            left_s = end - time.monotonic()
+            chance = random.random()  # noqa: S311 - a jitter
+            delay_s = next_delay_s(call.retries, attempts, failure, left_s, chance)
+            if delay_s is None or self._closed.wait(delay_s):
+                return call.settle(failure)
+
+    def _send(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[RequestT, AnswerT],
+        call: Call[RequestT, AnswerT, ResultT],
+        end: float,
+    ) -> AnswerT | WxauthError:
+        """One attempt. The failure is given, not raised: a traceback of gRPC's own
+        would come with it.
+        """
+        timeout_s = min(end - time.monotonic(), call.retries.attempt_timeout_s)
         try:
-            answer = method(call.request, timeout=end - time.monotonic())
+            return method(call.request, timeout=timeout_s)
         except grpc.RpcError as error:
-            failure = error_of(error)
-        else:
-            return call.read(answer)
-        finally:
-            self._slots.release()
-        # Out of the handler, so that tracebacks are not doubled by gRPC's own.
-        return call.settle(failure)
+            return error_of(error)
+        except ValueError:
+            if self._closed.is_set():  # which gRPC says in this way
+                return ServerUnreachable("The client was closed.")
+            raise

@@ -82,12 +82,22 @@ class CodeInvalid(WxauthError):
     reason = "CODE_INVALID"
     status = "UNAUTHENTICATED"
 
+    @property
+    def field(self) -> str:
+        """Which code of a login: "phone_code", or "" for the one of wx.login."""
+        return self.metadata.get("field", "")
+
 
 class CodeUsed(WxauthError):
     """The code was used before: call wx.login again."""
 
     reason = "CODE_USED"
     status = "UNAUTHENTICATED"
+
+    @property
+    def field(self) -> str:
+        """Which code of a login: "phone_code", or "" for the one of wx.login."""
+        return self.metadata.get("field", "")
 
 
 class WeChatUserBlocked(WxauthError):
@@ -116,6 +126,25 @@ class WeChatMisconfigured(WxauthError):
 
     reason = "WECHAT_MISCONFIGURED"
     status = "INTERNAL"
+
+
+class SessionKeyInvalid(WxauthError):
+    """No session_key that WeChat accepts. The session is good: log in with a new code."""
+
+    reason = "SESSION_KEY_INVALID"
+    status = "FAILED_PRECONDITION"
+
+
+class UserDataInvalid(WxauthError):
+    """What WeChat gave to the mini-program does not open, or is not signed by WeChat."""
+
+    reason = "USER_DATA_INVALID"
+    status = "INVALID_ARGUMENT"
+
+    @property
+    def watermark(self) -> str:
+        """Why, if it does open: "APP" for another's, "STALE" if too old; else ""."""
+        return self.metadata.get("watermark", "")
 
 
 # --- Credentials and binding ------------------------------------------------
@@ -306,5 +335,7 @@ OF_THE_CONTRACT: Mapping[str, type[WxauthError]] = {
         RequestInvalid,
         DeadlineTooShort,
         Internal,
+        SessionKeyInvalid,
+        UserDataInvalid,
     )
 }

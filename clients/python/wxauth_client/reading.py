@@ -6,17 +6,19 @@ of some foreign server must not pass for a live session.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import NoReturn, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from wxauth.v1 import auth_service_pb2 as pb
+from wxauth.v1 import wechat_service_pb2 as wechat_pb
 from wxauth_client.errors import (
     OF_THE_CONTRACT,
     DeadlineExceeded,
@@ -27,7 +29,7 @@ from wxauth_client.errors import (
     Violation,
     WxauthError,
 )
-from wxauth_client.values import Account, Login, Session, Unbound
+from wxauth_client.values import Account, Login, PhoneNumber, Session, Unbound, UserData
 
 DOMAIN = "wxauth"  # of our ErrorInfo
 
@@ -82,8 +84,33 @@ def read_unbound(answer: pb.UnbindResponse) -> Unbound:
     )
 
 
-def read_logout(_answer: pb.LogoutResponse) -> None:
-    return None
+def read_user_data(answer: wechat_pb.DecryptUserDataResponse) -> UserData:
+    try:
+        data = json.loads(answer.data, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        # Not chained: the cause holds the data.
+        raise ProtocolError("The decrypted data is not JSON.") from None
+    if not isinstance(data, dict):
+        raise ProtocolError("The decrypted data is not a JSON object.")
+    return UserData(data=data, watermark_time=_time(answer.watermark_time))
+
+
+def read_phone_number(answer: wechat_pb.GetPhoneNumberResponse) -> PhoneNumber:
+    if not answer.phone_number:
+        raise ProtocolError("The answer holds no phone number.")
+    return PhoneNumber(
+        phone_number=answer.phone_number,
+        country_code=answer.country_code,
+        national_number=answer.national_number,
+    )
+
+
+def read_nothing(_answer: Message) -> None:
+    """For an answer that says by coming at all that it is done."""
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _account(account: pb.Account) -> Account:

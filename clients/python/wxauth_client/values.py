@@ -6,8 +6,10 @@ value does not spread them. All times are aware, in UTC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +74,20 @@ class Unbound:
     app_id: str | None = None
     openid: str | None = field(default=None, repr=False)
     sessions_ended: int | None = None  # the caller's own included
+
+
+@dataclass(frozen=True, slots=True)
+class UserData:
+    """What WeChat had encrypted for the mini-program. Personal: keep it no longer than needed."""
+
+    data: Mapping[str, Any] = field(repr=False)  # as WeChat wrote it, `watermark` included
+    watermark_time: datetime  # when WeChat made it
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneNumber:
+    """A number that the user has just agreed to share, verified by WeChat. Personal."""
+
+    phone_number: str = field(repr=False)  # E.164, such as "+8613800138000"
+    country_code: str  # such as "86"
+    national_number: str = field(repr=False)  # without the country code

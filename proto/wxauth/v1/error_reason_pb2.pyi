@@ -83,7 +83,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WECHAT_UNAVAILABLE: _ErrorReason.ValueType  # 16
     """UNAVAILABLE, with RetryInfo. WeChat could not be reached, did not answer
     in time, or answered with something that is not its protocol. The code
-    may have been used up: retry with a new one.
+    may have been used up: a repetition with the same request_id finds out,
+    and a new code is always good.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 17
     """UNAVAILABLE, with RetryInfo. The store could not be read or written. What
@@ -117,7 +118,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     decrypt with the session_key, or its signature does not match: it was
     altered on the way, or belongs to another or an older session_key.
     Metadata: {"watermark": "APP"} if it decrypts but was made for another
-    mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
+    mini-program, {"watermark": "STALE"} if it is too old.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -189,7 +190,8 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 ERROR_REASON_WECHAT_UNAVAILABLE: ErrorReason.ValueType  # 16
 """UNAVAILABLE, with RetryInfo. WeChat could not be reached, did not answer
 in time, or answered with something that is not its protocol. The code
-may have been used up: retry with a new one.
+may have been used up: a repetition with the same request_id finds out,
+and a new code is always good.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 17
 """UNAVAILABLE, with RetryInfo. The store could not be read or written. What
@@ -223,6 +225,6 @@ ERROR_REASON_USER_DATA_INVALID: ErrorReason.ValueType  # 25
 decrypt with the session_key, or its signature does not match: it was
 altered on the way, or belongs to another or an older session_key.
 Metadata: {"watermark": "APP"} if it decrypts but was made for another
-mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
+mini-program, {"watermark": "STALE"} if it is too old.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

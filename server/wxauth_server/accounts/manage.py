@@ -25,12 +25,13 @@ from wxauth_server.store.accounts import (
     find_account,
     find_account_by_username,
     insert_account,
-    note_key_in_use,
     set_disabled,
     update_password,
 )
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.keys import note_key_in_use
+from wxauth_server.store.session_keys import erase_session_keys_of_account
 from wxauth_server.store.sessions import Cause, end_sessions_of_account
 
 #: The source of the accounts in our own store.
@@ -150,11 +151,14 @@ class AccountManager:
         account_id: str | None = None,
         display_name: str | None = None,
         phone: str | None = None,
+        phone_verified: bool = False,
         password: NewPassword | ForeignHash | None = None,
     ) -> AccountRecord:
         """Add an enabled account; without `account_id` its id is random.
 
         An account without a password can log in only after it was given one.
+        `phone_verified` says that the company knows the number to be this user's:
+        it may then stand for the password where an app allows that.
         Raises: IdTaken, UsernameTaken; AccountRefused for a value that is not
         allowed.
         """
@@ -169,6 +173,8 @@ class AccountManager:
                 "a phone number is written as E.164 has it: + and the country code, "
                 "then digits only, such as +8613800138000"
             )
+        if phone_verified and phone is None:
+            raise AccountRefused("there is no phone number that could be verified")
         # Before the transaction: bcrypt takes long, and there is one writer.
         stored = password.stored(self._hasher) if password else None
         now_ms = self._clock.now_ms()
@@ -182,6 +188,7 @@ class AccountManager:
                 username_key=key,
                 display_name=display_name,
                 phone=phone,
+                phone_verified=phone_verified,
                 password=stored,
                 now_ms=now_ms,
             ):
@@ -208,6 +215,7 @@ class AccountManager:
             _note_pepper(tx, stored)
             account = (LOCAL, account_id)
             ended = end_sessions_of_account(tx, account, Cause.PASSWORD_CHANGED, now_ms=now_ms)
+            erase_session_keys_of_account(tx, account)
             record_event(tx, Event.PASSWORD_SET, now_ms=now_ms, account=account)
             return Change(_found(tx, account_id), changed=True, sessions_ended=ended)
 
@@ -227,6 +235,7 @@ class AccountManager:
                 return Change(before, changed=False, sessions_ended=0)
             set_disabled(tx, LOCAL, account_id, disabled_at=now_ms)
             ended = end_sessions_of_account(tx, before.key, Cause.ACCOUNT_DISABLED, now_ms=now_ms)
+            erase_session_keys_of_account(tx, before.key)
             record_event(tx, Event.ACCOUNT_DISABLED, now_ms=now_ms, account=before.key)
             return Change(_found(tx, account_id), changed=True, sessions_ended=ended)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from wxauth_server.apps import App
 from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
-from wxauth_server.wechat.client import WeChatUser
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,10 @@ class LoginAttempt:
     """A WeChat user, known from a spent code, who wants a session of an app."""
 
     app: App
-    person: WeChatUser
+    #: AppIds whose bindings may stand for one in `app`.
+    siblings: frozenset[str]
+    #: Who WeChat said it is.
+    person: ExchangeRecord
     client: ClientInfo
 
     def record(

@@ -18,37 +18,49 @@ from wxauth_server.errors import (
     AccountAlreadyBound,
     AccountDisabled,
     AuthError,
-    BindingRequired,
     OpenidAlreadyBound,
 )
 from wxauth_server.keyring import Purpose
 from wxauth_server.store.accounts import (
     AccountRecord,
     lock_enabled_account,
-    note_key_in_use,
     update_password_hash,
 )
-from wxauth_server.store.audit import Event
+from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.bindings import (
     BindingRecord,
+    allow_sibling_login,
+    bindings_of_unionid,
+    delete_binding,
     find_binding,
+    find_exclusive_binding,
     insert_binding,
     lock_binding,
 )
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import update_unionid
+from wxauth_server.store.keys import note_key_in_use
+from wxauth_server.store.sessions import (
+    Cause,
+    SessionRecord,
+    end_sessions_of_wechat_user,
+    update_unionid,
+)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The WeChat user is this account, and its session is stored."""
+    """The WeChat user is an account, and its session is stored."""
 
-    account: AccountRecord
+    session: SessionRecord
     bound_now: bool
 
 
 class Changed:
     """Somebody changed the account or the binding meanwhile: start over."""
+
+
+class Unbound:
+    """The WeChat user is no account yet."""
 
 
 #: A refusal is returned, not raised: its audit event must be committed.
@@ -61,11 +73,13 @@ def log_in_with_credentials(
     verified: VerifiedAccount,
     new: NewSession,
     *,
+    rebind: bool,
     now_ms: int,
 ) -> Outcome:
     """Bind the WeChat user to the verified account, unless it is already, and log in.
 
-    A conflict is OpenidAlreadyBound or AccountAlreadyBound and changes nothing.
+    A conflict is OpenidAlreadyBound or AccountAlreadyBound and changes nothing,
+    but with `rebind` what is in the way ends.
     """
     source, account_id = verified.record.key
     account = lock_enabled_account(
@@ -73,24 +87,16 @@ def log_in_with_credentials(
     )
     if account is None:
         return Changed()
-    app, person = attempt.app, attempt.person
-    bound_now = insert_binding(
-        tx,
-        app_id=app.app_id,
-        openid=person.openid,
-        account=account.key,
-        exclusive=not app.several_users_per_account,
-        unionid=person.unionid or None,
-        now_ms=now_ms,
-    )
-    binding = _lock_binding(tx, attempt, account)
-    if binding is None:
-        in_the_way = find_binding(tx, app.app_id, person.openid)
+    if rebind:
+        _make_room(tx, attempt, account, now_ms=now_ms)
+    outcome = bind(tx, attempt, account, new, now_ms=now_ms)
+    if outcome is None:
+        in_the_way = find_binding(tx, attempt.app.app_id, attempt.person.openid)
         conflict = AccountAlreadyBound() if in_the_way is None else OpenidAlreadyBound()
         record_refusal(tx, attempt, conflict, account.key, now_ms=now_ms)
         return conflict
-    if bound_now:
-        attempt.record(tx, Event.BOUND, now_ms=now_ms, account=account.key)
+    if outcome.bound_now:
+        allow_sibling_login(tx, attempt.app.app_id, attempt.person.openid)
     if verified.new_hash is not None:
         update_password_hash(
             tx,
@@ -100,22 +106,19 @@ def log_in_with_credentials(
             verified_version=account.password_version,
         )
         note_key_in_use(tx, Purpose.PEPPER, pepper_id_of(verified.new_hash))
-    start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
-    return Bound(account, bound_now)
+    return outcome
 
 
-def log_in_silently(
+def log_in_bound(
     tx: Transaction, attempt: LoginAttempt, new: NewSession, *, now_ms: int
-) -> Outcome:
+) -> Outcome | Unbound:
     """Log in a WeChat user who is bound to an enabled account.
 
-    BindingRequired when there is no binding, AccountDisabled when there is one
-    to an account that is gone or disabled.
+    AccountDisabled when the binding is to an account that is gone or disabled.
     """
     found = find_binding(tx, attempt.app.app_id, attempt.person.openid)
     if found is None:
-        # No audit event: it is how every user's first visit begins.
-        return BindingRequired()
+        return Unbound()
     account = lock_enabled_account(tx, *found.account)
     if account is None:
         refusal = AccountDisabled()
@@ -124,8 +127,39 @@ def log_in_silently(
     binding = _lock_binding(tx, attempt, account)
     if binding is None:
         return Changed()
-    start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
-    return Bound(account, bound_now=False)
+    session = start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
+    return Bound(session, bound_now=False)
+
+
+def bind(
+    tx: Transaction,
+    attempt: LoginAttempt,
+    account: AccountRecord,
+    new: NewSession,
+    *,
+    now_ms: int,
+) -> Bound | None:
+    """Bind the WeChat user to a locked account, unless it is already, and log in.
+
+    None when another binding is in the way.
+    """
+    app, person = attempt.app, attempt.person
+    bound_now = insert_binding(
+        tx,
+        app_id=app.app_id,
+        openid=person.openid,
+        account=account.key,
+        exclusive=not app.several_users_per_account,
+        unionid=person.unionid,
+        now_ms=now_ms,
+    )
+    binding = _lock_binding(tx, attempt, account)
+    if binding is None:
+        return None
+    if bound_now:
+        attempt.record(tx, Event.BOUND, now_ms=now_ms, account=account.key)
+    session = start_session(tx, new, attempt, account, unionid=binding.unionid, now_ms=now_ms)
+    return Bound(session, bound_now)
 
 
 def record_refusal(
@@ -142,11 +176,53 @@ def record_refusal(
     )
 
 
+def _make_room(
+    tx: Transaction, attempt: LoginAttempt, account: AccountRecord, *, now_ms: int
+) -> None:
+    """End the bindings that are in the way of this one: the user has asked for it."""
+    app, person = attempt.app, attempt.person
+    former = find_binding(tx, app.app_id, person.openid)
+    if former is not None and former.account != account.key:
+        _end(tx, attempt, former, now_ms=now_ms)
+    if app.several_users_per_account:
+        return
+    displaced = find_exclusive_binding(tx, app.app_id, account.key)
+    if displaced is None or displaced.openid == person.openid:
+        return
+    _end(tx, attempt, displaced, now_ms=now_ms)
+    # Through a sibling the displaced WeChat user would come right back.
+    for binding in bindings_of_unionid(tx, displaced.unionid) if displaced.unionid else ():
+        if binding.app_id in attempt.siblings and binding.account == account.key:
+            _end(tx, attempt, binding, now_ms=now_ms)
+
+
+def _end(tx: Transaction, attempt: LoginAttempt, binding: BindingRecord, *, now_ms: int) -> None:
+    delete_binding(tx, binding.app_id, binding.openid)
+    end_sessions_of_wechat_user(tx, binding.app_id, binding.openid, Cause.REBOUND, now_ms=now_ms)
+    record_event(
+        tx,
+        Event.REBOUND,
+        now_ms=now_ms,
+        app_id=binding.app_id,
+        openid=binding.openid,
+        account=binding.account,
+        client_address=attempt.client.address,
+    )
+
+
 def _lock_binding(
     tx: Transaction, attempt: LoginAttempt, account: AccountRecord
 ) -> BindingRecord | None:
-    app_id, person = attempt.app.app_id, attempt.person
-    locked = lock_binding(tx, app_id, person.openid, account.key, unionid=person.unionid or None)
+    person = attempt.person
+    locked = lock_binding(
+        tx,
+        person.app_id,
+        person.openid,
+        account.key,
+        unionid=person.unionid,
+        session_key=person.session_key,
+        session_key_id=person.session_key_id,
+    )
     if locked is not None and person.unionid:
-        update_unionid(tx, app_id, person.openid, person.unionid)
+        update_unionid(tx, person.app_id, person.openid, person.unionid)
     return locked

@@ -1,32 +1,92 @@
-"""Step 3: the code from wx.login becomes a WeChat user."""
+"""Step 3: the code from wx.login becomes a WeChat user, once.
+
+A code works once, and the answer to a login can be lost. So what WeChat said
+about a code is kept for five minutes, under digests of the code and of the
+caller's request_id: who comes again with both goes on where the first attempt
+stopped, and nobody asks WeChat about a used code (design.md section 4, step 2).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
 
 from wxauth_server.apps import App
+from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CodeInvalid, WeChatUnavailable
+from wxauth_server.errors import CodeInvalid, CodeUsed, WeChatUnavailable
 from wxauth_server.pools import BoundedPool
+from wxauth_server.sealing import Content, Sealer
+from wxauth_server.store.exchanges import (
+    ExchangeRecord,
+    find_exchange,
+    insert_exchange,
+    settle_exchange,
+)
+from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.wechat.client import WeChatClient, WeChatUser
 
 #: What the developer tool gives without an AppId. Several projects left it in
 #: as a back door; it is refused here, whatever WeChat or a sandbox would say.
 MOCK_CODE = "the code is a mock one"
 
+#: How long the same request may go on after WeChat's answer.
+RETRY_WITHIN_MS = 60_000
+
 #: The client ends within 2.8 s by itself, but for the resolver, which knows no
 #: timeout. A login answers within 3 s when WeChat stalls (reliability.md row 11).
 _PATIENCE_S = 2.9
+
+#: Answers of WeChat that wait for their row, 60 s at most: far more than the
+#: writer's queue holds, a few hundred bytes each.
+_MOST_UNSTORED = 10_000
+
+_SALT_BYTES = 32
+
+
+#: `ExchangeRecord.settled` of a login that ended with a session; a verdict has
+#: the name of its reason there.
+LOGGED_IN = "LOGGED_IN"
+BOUND_AND_LOGGED_IN = "BOUND_AND_LOGGED_IN"
+
+
+class CodeReplayed(CodeUsed):
+    """Somebody else than the first caller came with a code. `openid` is whose it is."""
+
+    def __init__(self, openid: str | None) -> None:
+        super().__init__()
+        self.openid = openid
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What WeChat said about a code, and whether the store has it already."""
+
+    record: ExchangeRecord
+    stored: bool
 
 
 class CodeExchange:
     """Asks WeChat who a code belongs to, in the pool for that."""
 
-    def __init__(self, wechat: WeChatClient, pool: BoundedPool) -> None:
+    def __init__(
+        self, *, wechat: WeChatClient, store: Store, sealer: Sealer, clock: Clock, pool: BoundedPool
+    ) -> None:
         self._wechat = wechat
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
         self._pool = pool
+        # Kept until the store has them: when it fails, a retry can still go on here.
+        self._unstored: OrderedDict[tuple[str, bytes], ExchangeRecord] = OrderedDict()
+        self._lock = threading.Lock()
 
-    async def exchange(self, app: App, code: str, deadline: Deadline) -> WeChatUser:
+    async def ask(self, app: App, code: str, deadline: Deadline) -> WeChatUser:
         """The WeChat user of a code, which is spent by this.
 
         Raises: CodeInvalid, CodeUsed, WeChatUserBlocked, WeChatRateLimited,
@@ -41,3 +101,103 @@ class CodeExchange:
                 )
         except TimeoutError:
             raise WeChatUnavailable from None
+
+    async def exchange(self, app: App, code: str, request_id: str, deadline: Deadline) -> Exchange:
+        """The same for a login, which the caller may repeat with the same `request_id`.
+
+        Raises: what `ask` raises, of which CodeReplayed for a code that another
+        caller has spent here, and CodeUsed for a login that has ended or whose
+        time is up; StoreUnavailable.
+        """
+        if code == MOCK_CODE:
+            raise CodeInvalid
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._pool.run(self._exchange, app, code, request_id, deadline)
+        except TimeoutError:
+            raise WeChatUnavailable from None
+
+    def is_stored(self, exchange: Exchange) -> None:
+        """The store has it: no need to keep it here."""
+        with self._lock:
+            self._unstored.pop((exchange.record.app_id, exchange.record.code_digest), None)
+
+    def _exchange(self, app: App, code: str, request_id: str, deadline: Deadline) -> Exchange:
+        code_digest = _digest(code)
+        known = self._find(app.app_id, code_digest)
+        if known is None:
+            try:
+                person = self._wechat.code_to_session(app.app_id, app.secret, code, deadline)
+            except CodeUsed:
+                # By this very request perhaps: at another server, or a moment ago.
+                known = self._find(app.app_id, code_digest)
+                if known is None:
+                    raise
+            else:
+                return self._keep(app.app_id, code_digest, request_id, person)
+        self._refuse_others(known.record, request_id)
+        return known
+
+    def _find(self, app_id: str, code_digest: bytes) -> Exchange | None:
+        record = self._store.read(lambda tx: find_exchange(tx, app_id, code_digest))
+        if record is not None:
+            return Exchange(record, stored=True)
+        with self._lock:
+            unstored = self._unstored.get((app_id, code_digest))
+        return Exchange(unstored, stored=False) if unstored else None
+
+    def _refuse_others(self, record: ExchangeRecord, request_id: str) -> None:
+        if record.request_digest is None or not hmac.compare_digest(
+            record.request_digest, _digest(request_id)
+        ):
+            raise CodeReplayed(record.openid)
+        passed_ms = self._clock.now_ms() - record.exchanged_at
+        verdict = record.settled not in {None, LOGGED_IN, BOUND_AND_LOGGED_IN}
+        if verdict or passed_ms > RETRY_WITHIN_MS:
+            raise CodeUsed
+
+    def _keep(
+        self, app_id: str, code_digest: bytes, request_id: str, person: WeChatUser
+    ) -> Exchange:
+        sealed = self._sealer.seal(
+            Content.SESSION_KEY, app_id=app_id, openid=person.openid, plaintext=person.session_key
+        )
+        record = ExchangeRecord(
+            app_id=app_id,
+            code_digest=code_digest,
+            request_digest=_digest(request_id) if request_id else None,
+            openid=person.openid,
+            unionid=person.unionid or None,
+            session_key=sealed.ciphertext,
+            session_key_id=sealed.key_id,
+            salt=secrets.token_bytes(_SALT_BYTES),
+            exchanged_at=self._clock.now_ms(),
+            settled=None,
+        )
+        with self._lock:
+            self._unstored[app_id, code_digest] = record
+            while self._unstored:
+                oldest = next(iter(self._unstored.values()))
+                age_ms = record.exchanged_at - oldest.exchanged_at
+                if len(self._unstored) <= _MOST_UNSTORED and age_ms <= RETRY_WITHIN_MS:
+                    break
+                self._unstored.popitem(last=False)
+        return Exchange(record, stored=False)
+
+
+def store_exchange(tx: Transaction, exchange: Exchange, *, settled: str | None) -> bool:
+    """Store the exchange and what became of it; False if that was said before.
+
+    What is settled needs no session_key any more.
+    """
+    record = exchange.record
+    if not exchange.stored:
+        if settled is not None:
+            record = record._replace(settled=settled, session_key=None, session_key_id=None)
+        return insert_exchange(tx, record)
+    return settled is None or settle_exchange(tx, record.app_id, record.code_digest, settled)
+
+
+def _digest(text: str) -> bytes:
+    # Both are random texts of 128 bits and more: nobody guesses them back.
+    return hashlib.sha256(text.encode()).digest()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from wxauth_server.auth.validate_session import SessionValidator
+from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.clock import Clock
 from wxauth_server.errors import SessionRevoked
 from wxauth_server.pools import BoundedPool
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.store.sessions import Cause, SessionRecord, end_session, read_session
+from wxauth_server.store.session_keys import erase_session_key_without_session
+from wxauth_server.store.sessions import Cause, end_session, read_session
 
 
 class LogoutFlow:
@@ -27,20 +28,29 @@ class LogoutFlow:
 
         Raises: what AuthService.Logout lists in the contract.
         """
-        session = await self._validator.validate(session_id)
+        live = await self._validator.validate(session_id)
         now_ms = self._clock.now_ms()
         cause = await self._writer_pool.run(
-            self._store.write, lambda tx: _log_out(tx, session.record, now_ms)
+            self._store.write, lambda tx: _log_out(tx, live, now_ms)
         )
         if cause is not None:
             raise SessionRevoked(cause)
 
 
-def _log_out(tx: Transaction, session: SessionRecord, now_ms: int) -> str | None:
+def _log_out(tx: Transaction, live: LiveSession, now_ms: int) -> str | None:
     """End the session; the cause for which somebody else ended it first, or None."""
+    session, limits = live.record, live.app.limits
     if not end_session(tx, session.digest, Cause.LOGOUT, now_ms=now_ms):
         ended = read_session(tx, session.digest)
         return ended.ended_cause if ended else None
+    erase_session_key_without_session(
+        tx,
+        session.app_id,
+        session.openid,
+        idle_ms=limits.idle_ms,
+        absolute_ms=limits.absolute_ms,
+        now_ms=now_ms,
+    )
     record_event(
         tx,
         Event.LOGOUT,

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass, field
 
 from wxauth_server.auth.attempt import LoginAttempt
-from wxauth_server.session_id import new_session_handle, new_session_id, session_digest
+from wxauth_server.session_id import (
+    encode_session_id,
+    new_session_handle,
+    new_session_id,
+    session_digest,
+)
 from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.audit import Event
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import end_surplus_sessions, insert_session
+from wxauth_server.store.sessions import SessionRecord, end_surplus_sessions, insert_session
+
+
+class Overtaken(Exception):
+    """Another attempt of the same request was first: look at what came of it."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,17 @@ class NewSession:
     handle: str
 
     @classmethod
-    def create(cls) -> NewSession:
+    def of(cls, *, salt: bytes, app_id: str, code: str, request_id: str) -> NewSession:
+        """The session of a login.
+
+        With a request_id every attempt of the same request makes the same
+        SessionId, and nobody can who lacks the code, the request_id or the salt
+        (design.md section 4, step 2). Without one it is random.
+        """
         session_id = new_session_id()
+        if request_id:
+            request = "\0".join((app_id, code, request_id)).encode()
+            session_id = encode_session_id(hmac.digest(salt, request, hashlib.sha256))
         digest = session_digest(session_id)
         assert digest is not None  # noqa: S101 - what we encode is well-formed
         return cls(session_id, digest, new_session_handle())
@@ -36,11 +56,13 @@ def start_session(
     *,
     unionid: str | None,
     now_ms: int,
-) -> None:
-    """Store the session, and end the oldest ones of this WeChat user beyond the limit."""
+) -> SessionRecord:
+    """Store the session, and end the oldest ones of this WeChat user beyond the limit.
+
+    Raises: Overtaken if another attempt of the same request has just stored it.
+    """
     app, openid, client = attempt.app, attempt.person.openid, attempt.client
-    insert_session(
-        tx,
+    session = SessionRecord.beginning(
         digest=new.digest,
         handle=new.handle,
         app_id=app.app_id,
@@ -50,10 +72,15 @@ def start_session(
         display_name=account.display_name,
         unionid=unionid,
         now_ms=now_ms,
+    )
+    if not insert_session(
+        tx,
+        session,
         client_address=client.address,
         client_user_agent=client.user_agent,
         client_device=client.device,
-    )
+    ):
+        raise Overtaken
     replaced = end_surplus_sessions(
         tx,
         app_id=app.app_id,
@@ -69,3 +96,4 @@ def start_session(
             tx, Event.SESSION_REPLACED, now_ms=now_ms, account=account.key, session_handle=handle
         )
     attempt.record(tx, Event.LOGIN, now_ms=now_ms, account=account.key, session_handle=new.handle)
+    return session

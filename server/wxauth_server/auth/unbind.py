@@ -12,7 +12,7 @@ from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CredentialsInvalid, Overloaded, ProofInvalid, SessionRevoked
 from wxauth_server.pools import Pools
 from wxauth_server.store.audit import Event, record_event
-from wxauth_server.store.bindings import delete_binding, lock_binding
+from wxauth_server.store.bindings import delete_binding, forbid_sibling_login, lock_binding
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import (
     Cause,
@@ -81,7 +81,7 @@ class UnbindFlow:
     async def _check(self, live: LiveSession, proof: Proof, deadline: Deadline) -> bool:
         session = live.record
         if proof.code:
-            person = await self._exchange.exchange(live.app, proof.code, deadline)
+            person = await self._exchange.ask(live.app, proof.code, deadline)
             return person.openid == session.openid
         if self._pools.passwords.full:
             raise Overloaded
@@ -95,27 +95,32 @@ class UnbindFlow:
 
 
 def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | SessionRevoked:
-    session, limits = live.record, live.app.limits
+    session = live.record
     # The lock keeps a login of the same WeChat user from starting a session
     # between the end of the others and the end of the binding.
-    bound = lock_binding(tx, session.app_id, session.openid, session.account, unionid=None)
+    bound = lock_binding(tx, session.app_id, session.openid, session.account)
     current = read_session(tx, session.digest)
     if bound is None or current is None or current.ended_cause is not None:
         # Somebody else was first: the proof was for a session that is no more.
         cause = current.ended_cause if current else None
         return SessionRevoked(cause or Cause.UNBOUND)
     ended = end_sessions_of_wechat_user(
-        tx,
-        session.app_id,
-        session.openid,
-        Cause.UNBOUND,
-        idle_ms=limits.idle_ms,
-        absolute_ms=limits.absolute_ms,
-        now_ms=now_ms,
+        tx, session.app_id, session.openid, Cause.UNBOUND, now_ms=now_ms
     )
+    # The session_key goes with the binding.
     delete_binding(tx, session.app_id, session.openid)
+    # Else the next silent login would bind again through a sibling app.
+    forbid_sibling_login(tx, session.app_id, session.openid)
     _record(tx, Event.UNBOUND, session, now_ms)
-    return UnbindResult(session, ended)
+    limits = live.app.limits
+    return UnbindResult(
+        session,
+        sum(
+            each.last_seen_at + limits.idle_ms > now_ms
+            and each.login_at + limits.absolute_ms > now_ms
+            for each in ended
+        ),
+    )
 
 
 def _record(tx: Transaction, event: Event, session: SessionRecord, now_ms: int) -> None:

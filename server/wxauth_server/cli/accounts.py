@@ -40,6 +40,7 @@ from wxauth_server.cli.output import (
 )
 from wxauth_server.clock import SystemClock
 from wxauth_server.store.accounts import AccountRecord, list_accounts
+from wxauth_server.store.opening import open_store
 
 app = typer.Typer(help="The company's accounts in our own store.", no_args_is_help=True)
 
@@ -91,6 +92,14 @@ def add(
             "--phone", metavar="E.164", help="Such as +8613800138000.", show_default=False
         ),
     ] = None,
+    phone_verified: Annotated[
+        bool,
+        typer.Option(
+            "--phone-verified",
+            help="The phone number is known to be this user's: it may stand for the password "
+            "in mini-programs with bind_by_phone.",
+        ),
+    ] = False,
     password_stdin: PasswordStdin = False,
     bcrypt_hash_stdin: HashStdin = False,
     no_password: Annotated[
@@ -113,6 +122,7 @@ def add(
             account_id=account_id,
             display_name=name,
             phone=phone,
+            phone_verified=phone_verified,
             password=password,
         )
     _say(f"Added the account {username} with the id {record.id}.")
@@ -213,8 +223,6 @@ def _manager(
     config: Path | None, data: Path | None, *, may_create: bool = False
 ) -> Iterator[AccountManager]:
     """The accounts of a data directory; `may_create` lets the database be made there."""
-    from wxauth_server.wiring import open_store
-
     configuration = load(config, data)
     if not (may_create and configuration.store.directory.is_dir()):
         require_database(configuration)

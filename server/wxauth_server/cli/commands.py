@@ -9,7 +9,7 @@ import typer
 
 from wxauth_server.accounts.manage import AccountRefused, NoSuchAccount
 from wxauth_server.accounts.passwords import PasswordRefused
-from wxauth_server.cli import accounts, dev, keys, listings, serve
+from wxauth_server.cli import accounts, dev, keys, listings, sandbox, serve
 from wxauth_server.cli.output import CommandFailed, print_error
 from wxauth_server.config import ConfigurationError
 from wxauth_server.errors import AuthError
@@ -72,7 +72,7 @@ def _root(
 app.command(rich_help_panel="Run")(dev.dev)
 app.command(rich_help_panel="Run")(serve.serve)
 app.command(rich_help_panel="Run")(serve.gateway)
-app.command(rich_help_panel="Run")(serve.sandbox)
+app.command(rich_help_panel="Run")(sandbox.sandbox)
 app.add_typer(accounts.app, name="accounts", rich_help_panel="Manage")
 app.add_typer(listings.bindings, name="bindings", rich_help_panel="Manage")
 app.add_typer(listings.sessions, name="sessions", rich_help_panel="Manage")

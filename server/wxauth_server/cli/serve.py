@@ -1,10 +1,10 @@
-"""`wxauth serve`, `wxauth gateway` and `wxauth sandbox`: one part in one process each."""
+"""`wxauth serve` and `wxauth gateway`: one part in one process each."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
@@ -13,7 +13,7 @@ from wxauth_server.cli.development import make_first_keyring
 from wxauth_server.cli.options import ConfigFile, DataDirectory, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
-from wxauth_server.config import SANDBOX_LISTEN, Configuration, split_address
+from wxauth_server.config import Configuration, split_address
 
 log = logging.getLogger("wxauth.command")
 
@@ -106,87 +106,6 @@ async def _gateway(configuration: Configuration) -> AsyncIterator[None]:
     await part.start()
     address = "{}:{}".format(*listener.getsockname())
     log.info("ready", extra={"part": "gateway", "address": address, "server": settings.server})
-    try:
-        yield
-    finally:
-        await part.stop()
-
-
-def sandbox(
-    config: ConfigFile = None,
-    listen: Annotated[
-        str,
-        typer.Option(
-            "--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."
-        ),
-    ] = SANDBOX_LISTEN,
-    apps: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--app",
-            metavar="APPID:SECRET",
-            help="A mini-program to play WeChat for, once for each. Default: those of the "
-            "configuration, else the demo one. Made-up secrets only: a process list shows them.",
-            show_default=False,
-        ),
-    ] = None,
-    slow_ms: Annotated[
-        int,
-        typer.Option(
-            "--slow-ms",
-            metavar="MS",
-            help="Hold every answer of code2Session back by this long.",
-            min=0,
-            max=600_000,
-        ),
-    ] = 0,
-) -> None:
-    """Run a WeChat for development and CI until SIGINT or SIGTERM.
-
-    It logs anybody in as anybody: keep it off the internet.
-    """
-    configuration = load(config)
-    start_log(configuration)
-    secrets = _parse_apps(apps) if apps else _configured_apps(configuration)
-    serve_until_signal(_sandbox(listen, secrets, slow_ms))
-
-
-def _parse_apps(given: Sequence[str]) -> list[tuple[str, str]]:
-    parsed: list[tuple[str, str]] = []
-    for app in given:
-        app_id, colon, secret = app.partition(":")
-        if not (app_id and colon and secret):
-            raise typer.BadParameter("write it as APPID:SECRET", param_hint="--app")
-        if app_id in dict(parsed):
-            raise typer.BadParameter(f"{app_id} is there twice", param_hint="--app")
-        parsed.append((app_id, secret))
-    return parsed
-
-
-def _configured_apps(configuration: Configuration) -> list[tuple[str, str]]:
-    return [(app.app_id, app.secret) for app in configuration.served_apps()]
-
-
-@contextlib.asynccontextmanager
-async def _sandbox(
-    address: str, secrets: Sequence[tuple[str, str]], slow_ms: int
-) -> AsyncIterator[None]:
-    from wechat_sandbox import SandboxApp, create_app
-    from wechat_sandbox.server import build_server
-    from wxauth_server.cli.http_part import HttpPart, listen
-
-    listener = listen("sandbox", address)
-    wechat = create_app([SandboxApp(*app) for app in secrets], slow_ms=slow_ms)
-    part = HttpPart("sandbox", build_server(wechat).config, listener)
-    await part.start()
-    log.info(
-        "ready",
-        extra={
-            "part": "sandbox",
-            "address": "{}:{}".format(*listener.getsockname()),
-            "apps": [app_id for app_id, _ in secrets],
-        },
-    )
     try:
         yield
     finally:

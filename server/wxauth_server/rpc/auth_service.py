@@ -16,14 +16,13 @@ from wxauth.v1.auth_service_pb2 import (
     ValidateSessionResponse,
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer
+from wxauth_server.auth import login
 from wxauth_server.auth.attempt import ClientInfo
-from wxauth_server.auth.login import Credentials, LoginFlow
 from wxauth_server.auth.logout import LogoutFlow
 from wxauth_server.auth.unbind import Proof, UnbindFlow
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.rpc.guard import Context, deadline_of
 from wxauth_server.rpc.requests import check_login, check_logout, check_unbind, check_validate
-from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.sessions import SessionRecord
 
 
@@ -33,7 +32,7 @@ class AuthServicer(AuthServiceServicer):
     def __init__(
         self,
         *,
-        login: LoginFlow,
+        login: login.LoginFlow,
         validator: SessionValidator,
         unbind: UnbindFlow,
         logout: LogoutFlow,
@@ -45,23 +44,25 @@ class AuthServicer(AuthServiceServicer):
 
     async def Login(self, request: LoginRequest, context: Context) -> LoginResponse:
         check_login(request)
-        credentials = None
-        if request.username:
-            credentials = Credentials(request.username, request.password)
-        result = await self._login.log_in(
+        asked = login.LoginRequest(
             app_id=request.app_id,
             code=request.code,
-            credentials=credentials,
-            client=ClientInfo(
-                request.client.address, request.client.user_agent, request.client.device
+            credentials=(
+                login.Credentials(request.username, request.password) if request.username else None
             ),
-            deadline=deadline_of(context),
+            phone_code=request.phone_code,
+            rebind=request.rebind,
+            request_id=request.request_id,
         )
+        client = ClientInfo(
+            request.client.address, request.client.user_agent, request.client.device
+        )
+        result = await self._login.log_in(asked, client, deadline_of(context))
         return LoginResponse(
             session_id=result.session_id,
             idle_expire_time=_timestamp(result.idle_end_ms),
             absolute_expire_time=_timestamp(result.absolute_end_ms),
-            account=_account(result.account),
+            account=_account(result.session),
             bound_now=result.bound_now,
         )
 
@@ -78,7 +79,7 @@ class AuthServicer(AuthServiceServicer):
         return UnbindResponse(
             app_id=result.session.app_id,
             openid=result.session.openid,
-            account=_account_of_session(result.session),
+            account=_account(result.session),
             sessions_ended=result.sessions_ended,
         )
 
@@ -117,16 +118,7 @@ def _timestamp(milliseconds: int) -> Timestamp:
     return Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
-def _account(account: AccountRecord) -> Account:
-    return Account(
-        source=account.source,
-        id=account.id,
-        username=account.username or "",
-        display_name=account.display_name or "",
-    )
-
-
-def _account_of_session(session: SessionRecord) -> Account:
+def _account(session: SessionRecord) -> Account:
     return Account(
         source=session.account_source,
         id=session.account_id,

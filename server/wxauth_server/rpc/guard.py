@@ -44,6 +44,11 @@ LEAST_TIME_S: Mapping[str, float] = {
     "/wxauth.v1.AuthService/Unbind": 0.020,
     "/wxauth.v1.AuthService/Logout": 0.020,
     "/wxauth.v1.AuthService/ValidateSession": 0.002,
+    "/wxauth.v1.WeChatService/DecryptUserData": 0.002,
+    "/wxauth.v1.WeChatService/VerifyUserData": 0.002,
+    "/wxauth.v1.WeChatService/GetPhoneNumber": 0.020,
+    "/wxauth.v1.WeChatService/CheckSessionKey": 0.020,
+    "/wxauth.v1.WeChatService/ResetSessionKey": 0.020,
 }
 
 # Stands for a request that is not the message it should be.

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LogoutRequest,
     UnbindRequest,
     ValidateSessionRequest,
+)
+from wxauth.v1.wechat_service_pb2 import (
+    CheckSessionKeyRequest,
+    DecryptUserDataRequest,
+    GetPhoneNumberRequest,
+    ResetSessionKeyRequest,
+    VerifyUserDataRequest,
 )
 from wxauth_server.accounts.passwords import (
     MAX_PASSWORD_BYTES,
@@ -17,6 +25,11 @@ from wxauth_server.accounts.passwords import (
 )
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import RequestInvalid, SessionInvalid
+from wxauth_server.wechat.user_data import (
+    problem_of_encrypted_data,
+    problem_of_iv,
+    problem_of_signature,
+)
 
 #: The limits that the contract states, in bytes of UTF-8.
 MAX_APP_ID_BYTES = 64
@@ -27,7 +40,13 @@ MAX_DEVICE_BYTES = 128
 #: A longer SessionId is none of ours; what is refused is not worth hashing.
 MAX_SESSION_ID_BYTES = 128
 
-_LATER = "not supported by this server yet"
+#: What the mini-program got from WeChat: an honest one has some hundred bytes.
+MAX_USER_DATA_BYTES = 16_384
+
+#: 22 characters of base64url carry 128 bits.
+_REQUEST_ID = re.compile(r"[!-~]{22,128}")
+#: wechat-api.md section 2. The phone button's codes are 64 hex digits.
+_LOGIN_CODE = re.compile(r"0[0-9A-Za-z]{31}")
 
 
 def check_login(request: LoginRequest) -> None:
@@ -41,12 +60,13 @@ def check_login(request: LoginRequest) -> None:
         violations.add("password", "required with username")
     if request.password and not request.username:
         violations.add("username", "required with password")
-    if request.phone_code:
-        violations.add("phone_code", _LATER)
-    if request.rebind:
-        violations.add("rebind", _LATER)
-    if request.request_id:
-        violations.add("request_id", _LATER)
+    violations.phone_code("phone_code", request.phone_code)
+    if request.phone_code and request.username:
+        violations.add("phone_code", "not together with username and password")
+    if request.rebind and not request.username:
+        violations.add("rebind", "needs username and password")
+    if request.request_id and not _REQUEST_ID.fullmatch(request.request_id):
+        violations.add("request_id", "not 22 to 128 visible ASCII characters")
     violations.address("client.address", request.client.address)
     violations.text("client.user_agent", request.client.user_agent, MAX_USER_AGENT_BYTES)
     violations.text("client.device", request.client.device, MAX_DEVICE_BYTES)
@@ -78,6 +98,42 @@ def check_unbind(request: UnbindRequest) -> None:
     violations.raise_if_any()
 
 
+def check_decrypt(request: DecryptUserDataRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    violations = _Violations()
+    if violations.text(
+        "encrypted_data", request.encrypted_data, MAX_USER_DATA_BYTES, required=True
+    ):
+        violations.problem("encrypted_data", problem_of_encrypted_data(request.encrypted_data))
+    if violations.text("iv", request.iv, MAX_USER_DATA_BYTES, required=True):
+        violations.problem("iv", problem_of_iv(request.iv))
+    violations.raise_if_any()
+
+
+def check_verify(request: VerifyUserDataRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    violations = _Violations()
+    violations.text("raw_data", request.raw_data, MAX_USER_DATA_BYTES, required=True)
+    if violations.text("signature", request.signature, MAX_USER_DATA_BYTES, required=True):
+        violations.problem("signature", problem_of_signature(request.signature))
+    violations.raise_if_any()
+
+
+def check_phone_number(request: GetPhoneNumberRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    violations = _Violations()
+    violations.phone_code("code", request.code, required=True)
+    violations.raise_if_any()
+
+
+def check_session_key(request: CheckSessionKeyRequest | ResetSessionKeyRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+
+
 def _check_session_id(session_id: str) -> None:
     if not session_id:
         raise RequestInvalid(("session_id", "required"))
@@ -94,15 +150,28 @@ class _Violations:
     def add(self, field: str, problem: str) -> None:
         self._found.append((field, problem))
 
-    def text(self, field: str, value: str, most_bytes: int, *, required: bool = False) -> None:
+    def problem(self, field: str, problem: str | None) -> None:
+        if problem is not None:
+            self.add(field, problem)
+
+    def text(self, field: str, value: str, most_bytes: int, *, required: bool = False) -> bool:
+        """Whether there is a text worth a closer look."""
         if not value:
             if required:
                 self.add(field, "required")
-            return
+            return False
+        found = len(self._found)
         if "\0" in value:
             self.add(field, "contains NUL")
         if len(value.encode()) > most_bytes:
             self.add(field, f"longer than {most_bytes} bytes")
+        return len(self._found) == found
+
+    def phone_code(self, field: str, value: str, *, required: bool = False) -> None:
+        if self.text(field, value, MAX_CODE_BYTES, required=required) and _LOGIN_CODE.fullmatch(
+            value
+        ):
+            self.add(field, "a code of wx.login: the phone number button gives another one")
 
     def address(self, field: str, value: str) -> None:
         if len(value.encode()) > MAX_ADDRESS_BYTES:

@@ -12,17 +12,22 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from wxauth.v1.auth_service_pb2 import DESCRIPTOR
+from wxauth.v1 import auth_service_pb2, wechat_service_pb2
 from wxauth.v1.auth_service_pb2_grpc import (
     AuthServiceServicer,
     add_AuthServiceServicer_to_server,
+)
+from wxauth.v1.wechat_service_pb2_grpc import (
+    WeChatServiceServicer,
+    add_WeChatServiceServicer_to_server,
 )
 from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.guard import GuardedServer
 
 log = logging.getLogger("wxauth.rpc")
 
-AUTH_SERVICE = DESCRIPTOR.services_by_name["AuthService"].full_name
+AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+WECHAT_SERVICE = wechat_service_pb2.DESCRIPTOR.services_by_name["WeChatService"].full_name
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 _REFLECTION_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 
@@ -67,11 +72,12 @@ class PortInUse(Exception):
 
 
 class RpcServer:
-    """Serves the servicer on one address, on the running event loop."""
+    """Serves the servicers on one address, on the running event loop."""
 
     def __init__(
         self,
-        servicer: AuthServiceServicer,
+        auth: AuthServiceServicer,
+        wechat: WeChatServiceServicer,
         settings: GrpcSettings,
         *,
         options: ChannelOptions = CHANNEL_OPTIONS,
@@ -84,10 +90,11 @@ class RpcServer:
         )
         # The generated functions ask for a server; they use the two methods it has.
         guarded = cast("grpc.aio.Server", GuardedServer(self._server))
-        add_AuthServiceServicer_to_server(servicer, guarded)
+        add_AuthServiceServicer_to_server(auth, guarded)
+        add_WeChatServiceServicer_to_server(wechat, guarded)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if settings.reflection:
-            names = (AUTH_SERVICE, _HEALTH_SERVICE, _REFLECTION_SERVICE)
+            names = (AUTH_SERVICE, WECHAT_SERVICE, _HEALTH_SERVICE, _REFLECTION_SERVICE)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
                 ReflectionServicer(names), guarded
             )
@@ -108,7 +115,7 @@ class RpcServer:
     async def set_serving(self, *, serving: bool) -> None:
         """Tell callers who watch the server's health."""
         states = health_pb2.HealthCheckResponse
-        for service in ("", AUTH_SERVICE):
+        for service in ("", AUTH_SERVICE, WECHAT_SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self) -> None:

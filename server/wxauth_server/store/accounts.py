@@ -50,6 +50,18 @@ def find_account_by_username(
     )
 
 
+def accounts_of_phone(tx: Transaction, source: str, phone: str) -> list[AccountRecord]:
+    """The accounts, disabled ones too, that have this as their verified number; two at most."""
+    rows = tx.execute(
+        f"""
+        SELECT {_COLUMNS} FROM accounts
+        WHERE source = :source AND phone = :phone AND phone_verified_at IS NOT NULL LIMIT 2
+        """,  # noqa: S608
+        {"source": source, "phone": phone},
+    )
+    return [AccountRecord._make(row) for row in rows]
+
+
 def list_accounts(tx: Transaction, source: str, *, limit: int) -> list[AccountRecord]:
     """The accounts of a source, oldest first."""
     rows = tx.execute(
@@ -90,6 +102,7 @@ def insert_account(
     username_key: str | None,
     display_name: str | None,
     phone: str | None,
+    phone_verified: bool = False,
     password: str | None,
     now_ms: int,
 ) -> bool:
@@ -97,9 +110,9 @@ def insert_account(
     inserted = tx.execute(
         """
         INSERT INTO accounts (source, id, username, username_key, display_name, phone,
-          password, password_version, created_at)
+          phone_verified_at, password, password_version, created_at)
         VALUES (:source, :id, :username, :username_key, :display_name, :phone,
-          :password, 1, :now)
+          :phone_verified_at, :password, 1, :now)
         ON CONFLICT DO NOTHING RETURNING id
         """,
         {
@@ -109,6 +122,7 @@ def insert_account(
             "username_key": username_key,
             "display_name": display_name,
             "phone": phone,
+            "phone_verified_at": now_ms if phone_verified else None,
             "password": password,
             "now": now_ms,
         },
@@ -155,23 +169,6 @@ def set_disabled(
             {"source": source, "id": account_id, "disabled_at": disabled_at},
         )
     )
-
-
-def note_key_in_use(tx: Transaction, purpose: str, key_id: str) -> None:
-    """Remember that rows need this key of the key ring."""
-    tx.execute(
-        """
-        INSERT INTO keys_in_use (purpose, key_id) VALUES (:purpose, :key_id)
-        ON CONFLICT DO NOTHING
-        """,
-        {"purpose": purpose, "key_id": key_id},
-    )
-
-
-def keys_in_use(tx: Transaction) -> list[tuple[str, str]]:
-    """(purpose, key id) of every key that rows need."""
-    rows = tx.execute("SELECT purpose, key_id FROM keys_in_use ORDER BY purpose, key_id")
-    return [(purpose, key_id) for purpose, key_id in rows]
 
 
 def _one(rows: object) -> AccountRecord | None:

@@ -16,13 +16,16 @@ class BindingRecord(NamedTuple):
     account_id: str
     unionid: str | None
     bound_at: int
+    #: Sealed with the key of this id; both or neither.
+    session_key: bytes | None
+    session_key_id: str | None
 
     @property
     def account(self) -> tuple[str, str]:
         return (self.account_source, self.account_id)
 
 
-_COLUMNS = "app_id, openid, account_source, account_id, unionid, bound_at"
+_COLUMNS = ", ".join(BindingRecord._fields)
 
 
 def find_binding(tx: Transaction, app_id: str, openid: str) -> BindingRecord | None:
@@ -65,15 +68,25 @@ def insert_binding(
 
 
 def lock_binding(
-    tx: Transaction, app_id: str, openid: str, account: tuple[str, str], *, unionid: str | None
+    tx: Transaction,
+    app_id: str,
+    openid: str,
+    account: tuple[str, str],
+    *,
+    unionid: str | None = None,
+    session_key: bytes | None = None,
+    session_key_id: str | None = None,
 ) -> BindingRecord | None:
     """Hold the binding's row until the end of the transaction, if it is to this account.
 
-    Second of the locks. A unionid fills the attribute in when it first appears.
+    Second of the locks. What is given replaces what was known: a unionid that
+    appears, the newest session_key.
     """
     rows = tx.execute(
         f"""
-        UPDATE bindings SET unionid = COALESCE(:unionid, unionid)
+        UPDATE bindings SET unionid = COALESCE(:unionid, unionid),
+          session_key = COALESCE(:session_key, session_key),
+          session_key_id = COALESCE(:session_key_id, session_key_id)
         WHERE app_id = :app_id AND openid = :openid
           AND account_source = :source AND account_id = :account_id
         RETURNING {_COLUMNS}
@@ -84,6 +97,8 @@ def lock_binding(
             "source": account[0],
             "account_id": account[1],
             "unionid": unionid,
+            "session_key": session_key,
+            "session_key_id": session_key_id,
         },
     )
     return BindingRecord._make(rows[0]) if rows else None
@@ -99,6 +114,53 @@ def delete_binding(tx: Transaction, app_id: str, openid: str) -> BindingRecord |
         {"app_id": app_id, "openid": openid},
     )
     return BindingRecord._make(rows[0]) if rows else None
+
+
+def find_exclusive_binding(
+    tx: Transaction, app_id: str, account: tuple[str, str]
+) -> BindingRecord | None:
+    """The binding of an account in an app where an account is for one WeChat user."""
+    rows = tx.execute(
+        f"""
+        SELECT {_COLUMNS} FROM bindings
+        WHERE app_id = :app_id AND account_source = :source AND account_id = :account_id
+          AND exclusive = 1
+        """,  # noqa: S608
+        {"app_id": app_id, "source": account[0], "account_id": account[1]},
+    )
+    return BindingRecord._make(rows[0]) if rows else None
+
+
+def bindings_of_unionid(tx: Transaction, unionid: str) -> list[BindingRecord]:
+    """The bindings of a WeChat user in all apps where WeChat has said this unionid."""
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM bindings WHERE unionid = :unionid ORDER BY app_id, openid",  # noqa: S608
+        {"unionid": unionid},
+    )
+    return [BindingRecord._make(row) for row in rows]
+
+
+def forbid_sibling_login(tx: Transaction, app_id: str, openid: str) -> None:
+    """Remember that this WeChat user left: only a password brings a binding back."""
+    tx.execute(
+        "INSERT INTO no_sibling (app_id, openid) VALUES (:app_id, :openid) ON CONFLICT DO NOTHING",
+        {"app_id": app_id, "openid": openid},
+    )
+
+
+def allow_sibling_login(tx: Transaction, app_id: str, openid: str) -> None:
+    """Forget that this WeChat user left."""
+    tx.execute(
+        "DELETE FROM no_sibling WHERE app_id = :app_id AND openid = :openid",
+        {"app_id": app_id, "openid": openid},
+    )
+
+
+def may_log_in_by_sibling(tx: Transaction, app_id: str, openid: str) -> bool:
+    return not tx.execute(
+        "SELECT openid FROM no_sibling WHERE app_id = :app_id AND openid = :openid",
+        {"app_id": app_id, "openid": openid},
+    )
 
 
 def list_bindings(tx: Transaction, *, limit: int) -> list[BindingRecord]:

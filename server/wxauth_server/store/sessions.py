@@ -14,6 +14,7 @@ class Cause(StrEnum):
 
     LOGOUT = "LOGOUT"
     UNBOUND = "UNBOUND"
+    REBOUND = "REBOUND"
     REPLACED = "REPLACED"
     PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105 - the name of a cause
     ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
@@ -40,6 +41,37 @@ class SessionRecord(NamedTuple):
     def account(self) -> tuple[str, str]:
         return (self.account_source, self.account_id)
 
+    @classmethod
+    def beginning(
+        cls,
+        *,
+        digest: bytes,
+        handle: str,
+        app_id: str,
+        openid: str,
+        account: tuple[str, str],
+        username: str | None = None,
+        display_name: str | None = None,
+        unionid: str | None = None,
+        now_ms: int,
+    ) -> SessionRecord:
+        """A session that begins now."""
+        return cls(
+            digest=digest,
+            handle=handle,
+            app_id=app_id,
+            openid=openid,
+            login_at=now_ms,
+            last_seen_at=now_ms,
+            ended_at=None,
+            ended_cause=None,
+            account_source=account[0],
+            account_id=account[1],
+            username=username,
+            display_name=display_name,
+            unionid=unionid,
+        )
+
 
 #: What makes a SessionRecord, in its order.
 SESSION_COLUMNS = ", ".join(SessionRecord._fields)
@@ -59,44 +91,29 @@ def read_session(tx: Transaction, digest: bytes) -> SessionRecord | None:
 
 def insert_session(
     tx: Transaction,
+    session: SessionRecord,
     *,
-    digest: bytes,
-    handle: str,
-    app_id: str,
-    openid: str,
-    account: tuple[str, str],
-    username: str | None = None,
-    display_name: str | None = None,
-    unionid: str | None = None,
-    now_ms: int,
-    client_address: str | None,
-    client_user_agent: str | None,
-    client_device: str | None,
-) -> None:
-    tx.execute(
-        """
-        INSERT INTO sessions (digest, handle, app_id, openid, account_source, account_id,
-          username, display_name, unionid, login_at, last_seen_at,
-          client_address, client_user_agent, client_device)
-        VALUES (:digest, :handle, :app_id, :openid, :source, :account_id,
-          :username, :display_name, :unionid, :now, :now,
-          :address, :user_agent, :device)
-        """,
-        {
-            "digest": digest,
-            "handle": handle,
-            "app_id": app_id,
-            "openid": openid,
-            "source": account[0],
-            "account_id": account[1],
-            "username": username,
-            "display_name": display_name,
-            "unionid": unionid,
-            "now": now_ms,
-            "address": client_address or None,
-            "user_agent": client_user_agent or None,
-            "device": client_device or None,
-        },
+    client_address: str = "",
+    client_user_agent: str = "",
+    client_device: str = "",
+) -> bool:
+    """Store a session that begins; False if its digest is there already."""
+    return bool(
+        tx.execute(
+            f"""
+            INSERT INTO sessions ({SESSION_COLUMNS},
+              client_address, client_user_agent, client_device)
+            VALUES (:{SESSION_COLUMNS.replace(", ", ", :")},
+              NULLIF(:address, ''), NULLIF(:user_agent, ''), NULLIF(:device, ''))
+            ON CONFLICT (digest) DO NOTHING RETURNING handle
+            """,  # noqa: S608
+            session._asdict()
+            | {
+                "address": client_address,
+                "user_agent": client_user_agent,
+                "device": client_device,
+            },
+        )
     )
 
 
@@ -167,28 +184,21 @@ def end_session(tx: Transaction, digest: bytes, cause: Cause, *, now_ms: int) ->
 
 
 def end_sessions_of_wechat_user(
-    tx: Transaction,
-    app_id: str,
-    openid: str,
-    cause: Cause,
-    *,
-    idle_ms: int,
-    absolute_ms: int,
-    now_ms: int,
-) -> int:
-    """End every session of a WeChat user in an app; how many of them were live."""
+    tx: Transaction, app_id: str, openid: str, cause: Cause, *, now_ms: int
+) -> list[SessionRecord]:
+    """End every session of a WeChat user in an app; those that had not been ended before.
+
+    Some of them may have been past their limits.
+    """
     rows = tx.execute(
-        """
+        f"""
         UPDATE sessions SET ended_at = :now, ended_cause = :cause
         WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
-        RETURNING last_seen_at, login_at
-        """,
+        RETURNING {SESSION_COLUMNS}
+        """,  # noqa: S608
         {"app_id": app_id, "openid": openid, "cause": cause.value, "now": now_ms},
     )
-    return sum(
-        last_seen_at + idle_ms > now_ms and login_at + absolute_ms > now_ms
-        for last_seen_at, login_at in rows
-    )
+    return [SessionRecord._make(row) for row in rows]
 
 
 def end_sessions_of_account(

@@ -1,48 +1,28 @@
-"""code2Session: a mini-program's login code for the WeChat user it stands for.
+"""The calls of WeChat's API that wxauth makes, one method each.
 
-How the bytes travel is transport.py's; what an errcode means is errcodes.py's.
+How a call is made is endpoint.py's, how its bytes travel is transport.py's, and
+what an errcode means is errcodes.py's.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import random
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import (
-    AuthError,
-    DeadlineTooShort,
-    WeChatMisconfigured,
-    WeChatUnavailable,
-)
-from wxauth_server.wechat.breaker import CircuitBreaker, Outcome
-from wxauth_server.wechat.errcodes import BUSY, REFUSALS
-from wxauth_server.wechat.transport import Answer, Failure, Transport
+from wxauth_server.wechat import errcodes
+from wxauth_server.wechat.access_token import AccessTokens
+from wxauth_server.wechat.answers import WECHAT_ID, Errcode, Fields, Nonsense, NoResult
+from wxauth_server.wechat.endpoint import TOTAL_S, Endpoint
+from wxauth_server.wechat.phone_number import PhoneNumber, read_phone_number
+from wxauth_server.wechat.session_key import read_confirmation, read_new_key, signed_query
+from wxauth_server.wechat.transport import Transport
 
-_log = logging.getLogger(__name__)
-
-# A login answers UNAVAILABLE within 3 s when WeChat stalls; this leaves it 0.2 s for the rest.
-TOTAL_S = 2.8
-
-# With less time left no exchange can end, so no code is spent on it.
-_LEAST_S = 0.02
-
-# A caller who waits less than this proves nothing about WeChat by running out of time.
-_FAIR_WAIT_S = 1.0
-
-# Retries: at most two, over within half a second of the first failure.
-_MAX_RETRIES = 2
-_RETRIES_TOTAL_S = 0.5
-_FIRST_BACKOFF_S = 0.05
-
-# Documented as 28 characters that begin with "o", of this alphabet; the length is not promised.
-_WECHAT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +37,24 @@ class WeChatUser:
     session_key: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Errcode:
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Nonsense:
-    """`what` is a text of ours, fit for a log."""
-
-    what: str
-
-
 class WeChatClient:
     """Thread-safe and blocking; meant for a pool of at most `connections` threads.
 
     `base_url` is the scheme and host (and path prefix) of WeChat's API,
     https://api.weixin.qq.com or a sandbox. Timeouts are seconds and cover the
-    whole of connecting and of reading an answer. `monotonic` is the circuit
-    breaker's clock. Raises ValueError for a base_url that is none.
+    whole of connecting and of reading an answer. `monotonic` is the clock of
+    the circuit breakers and of the access_tokens. Raises ValueError for a
+    base_url that is none.
+
+    Every method is done within 2.8 s and its deadline, name resolution apart,
+    and raises WeChatRateLimited, WeChatMisconfigured, DeadlineTooShort (nothing
+    was done), and WeChatUnavailable for every failure on the way and every
+    answer that makes no sense. Only what cannot have burnt a code is tried
+    again: a failure to connect, and WeChat's own "busy".
+
+    All but code_to_session need an access_token and get it by themselves; one
+    that WeChat refuses is replaced once, and the call made once more. They also
+    raise Overloaded when no thread can be had to fetch one.
     """
 
     def __init__(
@@ -93,134 +72,126 @@ class WeChatClient:
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("base_url: must hold no user, query or fragment")
         self._transport = Transport(
-            base_url.rstrip("/") + "/sns/jscode2session",
+            base_url,
             connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,
             connections=connections,
         )
-        self._breaker = CircuitBreaker(monotonic=monotonic)
+
+        def endpoint(path: str, refusals: errcodes.Refusals) -> Endpoint:
+            return Endpoint(self._transport, path, refusals, monotonic=monotonic)
+
+        self._code_to_session = endpoint("/sns/jscode2session", errcodes.CODE_TO_SESSION)
+        self._phone_number = endpoint("/wxa/business/getuserphonenumber", errcodes.PHONE_NUMBER)
+        self._check_session = endpoint("/wxa/checksession", errcodes.SESSION_KEY)
+        self._reset_session_key = endpoint("/wxa/resetusersessionkey", errcodes.SESSION_KEY)
+        stable_token = endpoint("/cgi-bin/stable_token", errcodes.STABLE_TOKEN)
+        self._tokens = AccessTokens(stable_token, monotonic=monotonic)
 
     def code_to_session(
         self, app_id: str, app_secret: str, code: str, deadline: Deadline
     ) -> WeChatUser:
-        """Exchange `code`; done within 2.8 s and the deadline, name resolution apart.
+        """Exchange `code` of wx.login for the user it stands for.
 
-        Raises CodeInvalid, CodeUsed, WeChatUserBlocked, WeChatRateLimited,
-        WeChatMisconfigured, DeadlineTooShort (nothing was sent), and
-        WeChatUnavailable for every failure on the way and every answer that
-        makes no sense. After a lost answer the code may be burnt.
-
-        Only what cannot have burnt the code is tried again: a failure to
-        connect, and WeChat's own "busy".
+        Raises CodeInvalid, CodeUsed, WeChatUserBlocked, and what every method
+        does. After a lost answer the code may be burnt.
         """
-        budget_s = min(TOTAL_S, deadline.left_s())
-        if budget_s < _LEAST_S:
-            raise DeadlineTooShort
-        admission = self._breaker.admit()
-        if admission.retry_after_s is not None:
-            raise WeChatUnavailable(retry_after_s=admission.retry_after_s)
-        outcome = Outcome.UNKNOWN
-        try:
-            answer = self._ask(app_id, app_secret, code, budget_s)
-            outcome = _outcome_of(answer, budget_s)
-        finally:
-            if self._breaker.settle(admission, outcome):
-                _log.warning("WeChat does not answer: no calls to it for a while")
-        if isinstance(answer, WeChatUser):
-            return answer
-        # Raised here, far from any except block, so that no context holds the URL.
-        raise _refusal_of(answer, app_id)
+        query = {
+            "appid": app_id,
+            "secret": app_secret,
+            "js_code": code,
+            "grant_type": "authorization_code",
+        }
+        answer = self._code_to_session.ask(_read_user, deadline, query=query)
+        if isinstance(answer, NoResult):
+            raise self._code_to_session.refusal_of(answer, app_id)
+        return answer
+
+    def get_phone_number(
+        self, app_id: str, app_secret: str, code: str, deadline: Deadline
+    ) -> PhoneNumber:
+        """Exchange `code` of the phone number button for the number.
+
+        Raises CodeInvalid, CodeUsed, WeChatUserBlocked, and what every method
+        does. After a lost answer the code may be burnt.
+        """
+        return self._with_token(
+            self._phone_number,
+            lambda fields: read_phone_number(fields, app_id),
+            app_id,
+            app_secret,
+            deadline,
+            lambda access_token: {"access_token": access_token},
+            json_body=json.dumps({"code": code}).encode(),
+        )
+
+    def check_session_key(
+        self, app_id: str, app_secret: str, openid: str, session_key: str, deadline: Deadline
+    ) -> None:
+        """Return if WeChat says that `session_key` is the user's and still good.
+
+        Raises SessionKeyInvalid, and what every method does.
+        """
+        self._with_token(
+            self._check_session,
+            read_confirmation,
+            app_id,
+            app_secret,
+            deadline,
+            lambda access_token: signed_query(access_token, openid, session_key),
+        )
+
+    def reset_session_key(
+        self, app_id: str, app_secret: str, openid: str, session_key: str, deadline: Deadline
+    ) -> str:
+        """The user's new session_key; the one given is dead from now on.
+
+        Raises SessionKeyInvalid, and what every method does. After a lost
+        answer the one given may be dead.
+        """
+        return self._with_token(
+            self._reset_session_key,
+            lambda fields: read_new_key(fields, openid),
+            app_id,
+            app_secret,
+            deadline,
+            lambda access_token: signed_query(access_token, openid, session_key),
+        )
 
     def close(self) -> None:
         """Drop the idle connections."""
         self._transport.close()
 
-    def _ask(
-        self, app_id: str, app_secret: str, code: str, budget_s: float
-    ) -> WeChatUser | _Errcode | _Nonsense | Failure:
-        query = urlencode(
-            {
-                "appid": app_id,
-                "secret": app_secret,
-                "js_code": code,
-                "grant_type": "authorization_code",
-            },
-            errors="replace",  # a lone surrogate is no code of WeChat's, and no reason to raise
-        )
-        end = time.monotonic() + budget_s
-        answer = _read(self._transport.get(query, budget_s))
-        if _is_retryable(answer):
-            end = min(end, time.monotonic() + _RETRIES_TOTAL_S)
-        for retry in range(_MAX_RETRIES):
-            if not _is_retryable(answer):
-                break
-            # S311: jitter needs no secrecy.
-            backoff_s = _FIRST_BACKOFF_S * 2**retry * random.uniform(0.5, 1.5)  # noqa: S311
-            if time.monotonic() + backoff_s + _LEAST_S > end:
-                break
-            time.sleep(backoff_s)
-            answer = _read(self._transport.get(query, end - time.monotonic()))
+    def _with_token(
+        self,
+        endpoint: Endpoint,
+        read: Callable[[Fields], _Result | Nonsense],
+        app_id: str,
+        app_secret: str,
+        deadline: Deadline,
+        query: Callable[[str], Mapping[str, str]],
+        *,
+        json_body: bytes | None = None,
+    ) -> _Result:
+        """Ask `endpoint` with `query` of an access_token; at most twice, and never in a loop."""
+        within = Deadline(min(TOTAL_S, deadline.left_s()))
+        token = self._tokens.get(app_id, app_secret, within)
+        answer = endpoint.ask(read, within, query=query(token), json_body=json_body)
+        if isinstance(answer, Errcode) and answer.number in errcodes.TOKEN_REFUSED:
+            token = self._tokens.replace(app_id, app_secret, token, within)
+            answer = endpoint.ask(read, within, query=query(token), json_body=json_body)
+        if isinstance(answer, NoResult):
+            raise endpoint.refusal_of(answer, app_id)
         return answer
 
 
-def _is_retryable(answer: WeChatUser | _Errcode | _Nonsense | Failure) -> bool:
-    if isinstance(answer, Failure):
-        return not answer.connected
-    return answer == _Errcode(BUSY)
-
-
-def _outcome_of(answer: WeChatUser | _Errcode | _Nonsense | Failure, budget_s: float) -> Outcome:
-    """Any complete answer closes the circuit: it came quickly, and what a user can
-    provoke with an odd code must not shut the others out."""
-    if not isinstance(answer, Failure):
-        return Outcome.ANSWERED
-    if answer.timed_out and budget_s < _FAIR_WAIT_S:
-        return Outcome.UNKNOWN
-    return Outcome.FAILED
-
-
-def _refusal_of(answer: _Errcode | _Nonsense | Failure, app_id: str) -> AuthError:
-    """The error to raise; logs what the operator needs, without a word of WeChat's."""
-    if isinstance(answer, Failure):
-        _log.warning("WeChat was not reached or did not answer: %s", answer.error)
-        return WeChatUnavailable()
-    if isinstance(answer, _Nonsense):
-        _log.warning("WeChat's answer makes no sense: %s", answer.what)
-        return WeChatUnavailable()
-    refusal = REFUSALS.get(answer.number)
-    if refusal is None:
-        _log.warning("WeChat answered with an errcode we do not know: %d", answer.number)
-        return WeChatUnavailable()
-    if refusal is WeChatMisconfigured:
-        _log.error("WeChat refuses our configuration: errcode %d, app %s", answer.number, app_id)
-    return refusal()
-
-
-def _read(answer: Answer | Failure) -> WeChatUser | _Errcode | _Nonsense | Failure:
-    """What the bytes say, whatever their Content-Type."""
-    if isinstance(answer, Failure):
-        return answer
-    if answer.status != 200:
-        return _Nonsense(f"HTTP status {answer.status}")
-    if answer.body is None:
-        return _Nonsense("too long")
-    try:
-        fields = json.loads(answer.body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return _Nonsense("not JSON in UTF-8")
-    if not isinstance(fields, dict):
-        return _Nonsense("not a JSON object")
-    errcode = fields.get("errcode", 0)
-    if type(errcode) is not int:
-        return _Nonsense("errcode is no number")
-    if errcode != 0:
-        return _Errcode(errcode)
+def _read_user(fields: Fields) -> WeChatUser | Nonsense:
     openid, session_key = fields.get("openid"), fields.get("session_key")
     unionid = fields.get("unionid") or ""
-    if not isinstance(openid, str) or not _WECHAT_ID.fullmatch(openid):
-        return _Nonsense("no proper openid")
+    if not isinstance(openid, str) or not WECHAT_ID.fullmatch(openid):
+        return Nonsense("no proper openid")
     if not isinstance(session_key, str) or not session_key:
-        return _Nonsense("no session_key")
-    if unionid and not (isinstance(unionid, str) and _WECHAT_ID.fullmatch(unionid)):
-        return _Nonsense("no proper unionid")
+        return Nonsense("no session_key")
+    if not isinstance(unionid, str) or (unionid and not WECHAT_ID.fullmatch(unionid)):
+        return Nonsense("no proper unionid")
     return WeChatUser(openid=openid, unionid=unionid, session_key=session_key)
