@@ -102,16 +102,16 @@ class WeChatUserBlocked(AuthError):
 
 
 class WeChatRateLimited(AuthError):
-    """WeChat's minute quota (45011); wechat-api.md section 2: wait at least 60 s."""
+    """WeChat's quota (45011, 45009); wechat-api.md section 2: wait at least 60 s."""
 
     reason = ErrorReason.ERROR_REASON_WECHAT_RATE_LIMITED
-    message = "WeChat limits the rate of logins."
+    message = "WeChat limits the rate of calls."
     retry_after_s = 60.0
 
 
 class WeChatUnavailable(AuthError):
     reason = ErrorReason.ERROR_REASON_WECHAT_UNAVAILABLE
-    message = "WeChat does not answer as it should. Call wx.login again and retry."
+    message = "WeChat does not answer as it should. Try again shortly."
 
     def __init__(self, retry_after_s: float = 1.0) -> None:
         super().__init__()

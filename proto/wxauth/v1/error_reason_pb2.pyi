@@ -118,7 +118,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     decrypt with the session_key, or its signature does not match: it was
     altered on the way, or belongs to another or an older session_key.
     Metadata: {"watermark": "APP"} if it decrypts but was made for another
-    mini-program, {"watermark": "STALE"} if it is too old.
+    mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -225,6 +225,6 @@ ERROR_REASON_USER_DATA_INVALID: ErrorReason.ValueType  # 25
 decrypt with the session_key, or its signature does not match: it was
 altered on the way, or belongs to another or an older session_key.
 Metadata: {"watermark": "APP"} if it decrypts but was made for another
-mini-program, {"watermark": "STALE"} if it is too old.
+mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -4,7 +4,7 @@ What WeChat's page of stable_token says, and what is made of it here:
 
 - In normal mode it gives the same token until the last five minutes of its
   life, then a new one while both work. So a token is renewed when those minutes
-  begin, behind the caller's back: he still gets the old one.
+  begin, behind the callers' backs: they still get the old one.
 - A token that WeChat refuses although it has not expired was revoked. Another
   server, or another service of the company, may have done that with
   force_refresh, and then normal mode already gives the new one: it is asked
