@@ -127,7 +127,7 @@ def log_in_at_once(
 @pytest.mark.parametrize("how", ["silent", "password"])
 @pytest.mark.parametrize("callers", [ONE_REQUEST, OWN_REQUESTS])
 def test_one_session_comes_of_it(callers: str, how: str, tmp_path: Path, long: bool) -> None:
-    rounds = 100 if long else 5
+    rounds = 200 if long else 5
     found = log_in_at_once(tmp_path / "data", rounds, callers, how)
     print(f"{callers}, {how}: {found}")
     expected = {"OK": 1, "CODE_USED": CONNECTIONS - 1}
