@@ -182,10 +182,15 @@ def refused(call: Callable[[], object]) -> Refusal:
     try:
         call()
     except grpc.RpcError as error:
-        refusal = _read(error)
-        CANARY.hear("status", f"{refusal!r}\n{error}")
-        return refusal
+        return read_refusal(error)
     raise AssertionError("the call succeeded")
+
+
+def read_refusal(error: Any) -> Refusal:
+    """What the error of a call says; it must say no secret."""
+    refusal = _read(error)
+    CANARY.hear("status", f"{refusal!r}\n{error}")
+    return refusal
 
 
 def _read(error: Any) -> Refusal:

@@ -462,6 +462,9 @@ def test_a_rotation_ends_no_session_and_loses_no_session_key(data: Path) -> None
             assert open_everybodys(data) == [new]
             sessions.append(log_in(stub))
             check(stub)
+        with opened(data) as store:
+            ids = store.read(lambda tx: tx.execute("SELECT session_key_id FROM bindings"))
+        assert ids == [(new,)]
         assert sandbox.stop() == 0
 
 

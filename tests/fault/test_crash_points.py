@@ -20,7 +20,7 @@ import pytest
 
 from tests.fault import crash_points
 from tests.fault.calls import LOGIN_TIMEOUT_S, read_refusal
-from tests.fault.seeded_store import PASSWORD, rows, seed_accounts, seed_bindings
+from tests.fault.seeded_store import PASSWORD, seed_accounts, seed_bindings
 from tests.fault.server_process import ServerOptions
 from tests.fault.serving import ChildProcess, Phones, sandbox_process, server_process
 from tests.fault.test_kill9 import half_transactions

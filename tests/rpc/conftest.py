@@ -83,3 +83,13 @@ def timed(serve: Serve) -> RunningServer:
 def app_of(app: SandboxApp, **settings: Any) -> dict[str, Any]:
     """An app as a configuration has it."""
     return {"app_id": app.app_id, "app_secret": app.secret} | settings
+
+
+@pytest.fixture
+def own_clock_sandbox() -> Iterator[tuple[RunningSandbox, list[float]]]:
+    """A WeChat of the demo app and its time in Unix seconds, which the test moves."""
+    seconds = [time.time()]
+    with running_sandbox(
+        [SandboxApp(DEMO_APP_ID, DEMO_APP_SECRET)], clock=lambda: seconds[0]
+    ) as running:
+        yield running, seconds

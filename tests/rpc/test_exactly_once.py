@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import grpc
@@ -21,7 +21,7 @@ import pytest
 
 from tests.canary import CANARY
 from tests.rpc.conftest import Serve
-from tests.running_server import FakeClock, RunningServer, refused
+from tests.running_server import FakeClock, RunningServer, read_refusal, refused
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LoginResponse,
@@ -81,7 +81,7 @@ def full_password_pool(server: RunningServer) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look until it holds; pytest's own patience is the limit."""
+    """Look until it holds, for 10 s at most."""
     look_again = threading.Event()
     for _ in range(2000):
         if condition():
@@ -378,15 +378,12 @@ def test_going_on_after_overloaded_at_the_password_pool(server: RunningServer) -
         username="zhangsan",
         password=PASSWORD,
     )
-    with held_writer(server):
-        waiting = server.stub.Login.future(request, timeout=10)
-        wait_until(lambda: exchanges_of(server, user) == 1)
-        pool_filled = full_password_pool(server)
-        pool_filled.__enter__()
-    try:
+    with ExitStack() as pool_filled:
+        with held_writer(server):
+            waiting = server.stub.Login.future(request, timeout=10)
+            wait_until(lambda: exchanges_of(server, user) == 1)
+            pool_filled.enter_context(full_password_pool(server))
         assert refused(waiting.result).reason == "OVERLOADED"
-    finally:
-        pool_filled.__exit__(None, None, None)
     [(settled, session_key)] = server.rows("SELECT settled, session_key FROM exchanges")
     assert settled is None
     assert session_key
@@ -411,16 +408,12 @@ def at_once(server: RunningServer, requests: list[LoginRequest]) -> list[LoginRe
         try:
             answer = server.stub.Login(request, timeout=10)
         except grpc.RpcError as error:
-            return refused(lambda error=error: _raise(error)).reason
+            return read_refusal(error).reason
         CANARY.keep(answer.session_id)
         return answer
 
     with ThreadPoolExecutor(len(requests)) as pool:
         return list(pool.map(send, requests))
-
-
-def _raise(error: grpc.RpcError) -> None:
-    raise error
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -480,7 +473,6 @@ def test_an_equal_request_id_does_not_share_with_other_credentials(
         first = server.stub.Login.future(LoginRequest(**fields), timeout=10)
         wait_until(lambda: exchanges_of(server, user) == 1)
         second = server.stub.Login.future(LoginRequest(**fields | other), timeout=10)
-        # The lock is held for the audit event too, so it is let go before the answer.
         arrived(server)
     assert refused(second.result).reason == "CODE_USED"
     assert first.result().bound_now

@@ -12,6 +12,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests.rpc.conftest import BANK, MALL, SHOP, Serve, app_of
-from tests.running_server import RunningServer, refused
+from tests.running_server import RunningServer, read_refusal, refused
 from tests.sandbox_server import RunningSandbox
 from wxauth.v1.auth_service_pb2 import LoginResponse, LogoutRequest, UnbindRequest
 
@@ -195,14 +196,10 @@ class Logins(RuleBasedStateMachine):
 
     def _log_in(self, app_id: str, user: str, **fields: Any) -> LoginResponse | str:
         code = self.server.code(user, app_id)
-        answers: list[LoginResponse] = []
         try:
-            refusal = refused(
-                lambda: answers.append(self.server.login(app_id=app_id, code=code, **fields))
-            )
-        except AssertionError:
-            return answers[0]
-        return refusal.reason
+            return self.server.login(app_id=app_id, code=code, **fields)
+        except grpc.RpcError as error:
+            return read_refusal(error).reason
 
     def _bound(self, who: tuple[str, str], account: str, answer: LoginResponse) -> None:
         assert answer.account.id == account
