@@ -279,7 +279,8 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
     except (SettingsError, ValidationError) as error:
         raise ConfigurationError(_describe(error)) from None
     if configuration.is_development and configuration.wechat.base_url == WECHAT_URL:
-        sandbox = WeChatSettings(base_url=f"http://{SANDBOX_LISTEN}")
+        base_url = {"base_url": f"http://{SANDBOX_LISTEN}"}
+        sandbox = configuration.wechat.model_copy(update=base_url)
         return configuration.model_copy(update={"wechat": sandbox})
     return configuration
 

@@ -23,6 +23,7 @@ from wxauth_server.errors import (
 from wxauth_server.keyring import Purpose
 from wxauth_server.store.accounts import (
     AccountRecord,
+    lock_bound_account,
     lock_enabled_account,
     update_password_hash,
 )
@@ -116,11 +117,11 @@ def log_in_bound(
 
     AccountDisabled when the binding is to an account that is gone or disabled.
     """
-    found = find_binding(tx, attempt.app.app_id, attempt.person.openid)
-    if found is None:
-        return Unbound()
-    account = lock_enabled_account(tx, *found.account)
+    account = lock_bound_account(tx, attempt.app.app_id, attempt.person.openid)
     if account is None:
+        found = find_binding(tx, attempt.app.app_id, attempt.person.openid)
+        if found is None:
+            return Unbound()
         refusal = AccountDisabled()
         record_refusal(tx, attempt, refusal, found.account, now_ms=now_ms)
         return refusal

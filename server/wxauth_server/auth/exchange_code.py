@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from wxauth_server.apps import App
 from wxauth_server.clock import Clock
@@ -42,11 +43,14 @@ RETRY_WITHIN_MS = 60_000
 #: timeout. A login answers within 3 s when WeChat stalls (reliability.md row 11).
 _PATIENCE_S = 2.9
 
-#: Answers of WeChat that wait for their row, 60 s at most: far more than the
-#: writer's queue holds, a few hundred bytes each.
-_MOST_UNSTORED = 10_000
+#: Exchanges of the last 60 s that are remembered, about 200 bytes each: a
+#: thousand a second. For one that is forgotten WeChat is asked again, in vain.
+_MOST_RECENT = 60_000
 
 _SALT_BYTES = 32
+
+#: AppId and digest of a code.
+_Key: TypeAlias = tuple[str, bytes]
 
 
 #: `ExchangeRecord.settled` of a login that ended with a session; a verdict has
@@ -82,8 +86,10 @@ class CodeExchange:
         self._sealer = sealer
         self._clock = clock
         self._pool = pool
-        # Kept until the store has them: when it fails, a retry can still go on here.
-        self._unstored: OrderedDict[tuple[str, bytes], ExchangeRecord] = OrderedDict()
+        # The codes that were exchanged here of late, so that the store is read for
+        # those that come again only. What is not stored yet lies here itself: when
+        # the store fails, a retry can still go on. Oldest first.
+        self._recent: OrderedDict[_Key, tuple[int, ExchangeRecord | None]] = OrderedDict()
         self._lock = threading.Lock()
 
     async def ask(self, app: App, code: str, deadline: Deadline) -> WeChatUser:
@@ -119,31 +125,37 @@ class CodeExchange:
 
     def is_stored(self, exchange: Exchange) -> None:
         """The store has it: no need to keep it here."""
+        key = (exchange.record.app_id, exchange.record.code_digest)
         with self._lock:
-            self._unstored.pop((exchange.record.app_id, exchange.record.code_digest), None)
+            if key in self._recent:
+                exchanged_at, _ = self._recent[key]
+                self._recent[key] = (exchanged_at, None)
 
     def _exchange(self, app: App, code: str, request_id: str, deadline: Deadline) -> Exchange:
-        code_digest = _digest(code)
-        known = self._find(app.app_id, code_digest)
+        key = (app.app_id, _digest(code))
+        with self._lock:
+            is_recent = key in self._recent
+        known = self._find(key) if is_recent else None
         if known is None:
             try:
                 person = self._wechat.code_to_session(app.app_id, app.secret, code, deadline)
-            except CodeUsed:
-                # By this very request perhaps: at another server, or a moment ago.
-                known = self._find(app.app_id, code_digest)
+            except (CodeUsed, CodeInvalid):
+                # By this very request perhaps: at another server, before a restart, or
+                # a moment ago. (WeChat documents no errcode for a second use.)
+                known = self._find(key)
                 if known is None:
                     raise
             else:
-                return self._keep(app.app_id, code_digest, request_id, person)
+                return self._keep(key, request_id, person)
         self._refuse_others(known.record, request_id)
         return known
 
-    def _find(self, app_id: str, code_digest: bytes) -> Exchange | None:
-        record = self._store.read(lambda tx: find_exchange(tx, app_id, code_digest))
+    def _find(self, key: _Key) -> Exchange | None:
+        record = self._store.read(lambda tx: find_exchange(tx, *key))
         if record is not None:
             return Exchange(record, stored=True)
         with self._lock:
-            unstored = self._unstored.get((app_id, code_digest))
+            _, unstored = self._recent.get(key, (0, None))
         return Exchange(unstored, stored=False) if unstored else None
 
     def _refuse_others(self, record: ExchangeRecord, request_id: str) -> None:
@@ -156,9 +168,8 @@ class CodeExchange:
         if verdict or passed_ms > RETRY_WITHIN_MS:
             raise CodeUsed
 
-    def _keep(
-        self, app_id: str, code_digest: bytes, request_id: str, person: WeChatUser
-    ) -> Exchange:
+    def _keep(self, key: _Key, request_id: str, person: WeChatUser) -> Exchange:
+        app_id, code_digest = key
         sealed = self._sealer.seal(
             Content.SESSION_KEY, app_id=app_id, openid=person.openid, plaintext=person.session_key
         )
@@ -175,13 +186,13 @@ class CodeExchange:
             settled=None,
         )
         with self._lock:
-            self._unstored[app_id, code_digest] = record
-            while self._unstored:
-                oldest = next(iter(self._unstored.values()))
-                age_ms = record.exchanged_at - oldest.exchanged_at
-                if len(self._unstored) <= _MOST_UNSTORED and age_ms <= RETRY_WITHIN_MS:
+            self._recent[key] = (record.exchanged_at, record)
+            while self._recent:
+                oldest_at, _ = next(iter(self._recent.values()))
+                is_new = record.exchanged_at - oldest_at <= RETRY_WITHIN_MS
+                if is_new and len(self._recent) <= _MOST_RECENT:
                     break
-                self._unstored.popitem(last=False)
+                self._recent.popitem(last=False)
         return Exchange(record, stored=False)
 
 

@@ -39,10 +39,11 @@ class NewSession:
         SessionId, and nobody can who lacks the code, the request_id or the salt
         (design.md section 4, step 2). Without one it is random.
         """
-        session_id = new_session_id()
         if request_id:
             request = "\0".join((app_id, code, request_id)).encode()
             session_id = encode_session_id(hmac.digest(salt, request, hashlib.sha256))
+        else:
+            session_id = new_session_id()
         digest = session_digest(session_id)
         assert digest is not None  # noqa: S101 - what we encode is well-formed
         return cls(session_id, digest, new_session_handle())

@@ -177,8 +177,10 @@ class _Violations:
         if len(value.encode()) > MAX_ADDRESS_BYTES:
             self.add(field, f"longer than {MAX_ADDRESS_BYTES} bytes")
             return
+        if not value:
+            return
         try:
-            ipaddress.ip_address(value or "::")
+            ipaddress.ip_address(value)
         except ValueError:
             self.add(field, "not an IP address")
 

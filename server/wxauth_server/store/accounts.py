@@ -93,6 +93,23 @@ def lock_enabled_account(
     )
 
 
+def lock_bound_account(tx: Transaction, app_id: str, openid: str) -> AccountRecord | None:
+    """Hold the row of the account that a WeChat user is bound to, if it is enabled."""
+    return _one(
+        tx.execute(
+            f"""
+            UPDATE accounts SET password_version = password_version
+            WHERE disabled_at IS NULL AND (source, id) = (
+              SELECT account_source, account_id FROM bindings
+              WHERE app_id = :app_id AND openid = :openid
+            )
+            RETURNING {_COLUMNS}
+            """,  # noqa: S608
+            {"app_id": app_id, "openid": openid},
+        )
+    )
+
+
 def insert_account(
     tx: Transaction,
     *,
