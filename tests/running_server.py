@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec
 
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -35,7 +35,7 @@ from wxauth_server.store.accounts import insert_account
 from wxauth_server.store.interface import Store
 from wxauth_server.wiring import Server
 
-T = TypeVar("T")
+P = ParamSpec("P")
 
 #: bcrypt at its cheapest: what is tested here is not its slowness.
 TEST_COST = 4
@@ -177,10 +177,10 @@ class RunningServer:
         asyncio.run_coroutine_threadsafe(self.server.last_seen.flush(), self.loop).result(10)
 
 
-def refused(call: Callable[[], object]) -> Refusal:
+def refused(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Refusal:
     """The refusal of a call that must not succeed."""
     try:
-        call()
+        call(*args, **kwargs)
     except grpc.RpcError as error:
         return read_refusal(error)
     raise AssertionError("the call succeeded")

@@ -29,9 +29,13 @@ from wxauth_server.store.sqlite import (
     SQLiteTransaction,
 )
 
-pytest.register_assert_rewrite("tests.contract.store_suite")
+# Every module of the suite, before the first of them is imported.
+pytest.register_assert_rewrite(
+    *(f"tests.contract.{path.stem}" for path in Path(__file__).parent.glob("store_*.py"))
+)
 
-from tests.contract.store_suite import StoreSuite, add_account, bind, digest, start  # noqa: E402
+from tests.contract.store_rows import add_account, bind, digest, start  # noqa: E402
+from tests.contract.store_suite import StoreSuite  # noqa: E402
 
 OpenStore = Callable[[], SQLiteStore]
 

@@ -15,13 +15,14 @@ import bcrypt
 
 from tests.fault.unprotected import replace
 from wxauth_server import wiring
-from wxauth_server.auth import login, start_session
+from wxauth_server.auth import finish_login, start_session
 from wxauth_server.auth.bind_account import Bound
-from wxauth_server.auth.exchange_code import Exchange
+from wxauth_server.auth.exchange_code import Exchange, store_exchange
 from wxauth_server.auth.verify_credentials import CredentialVerifier, VerifiedAccount
 from wxauth_server.deadline import Deadline
 from wxauth_server.store import opening
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import insert_session
 from wxauth_server.store.sqlite import SQLiteStore, SQLiteTransaction
 from wxauth_server.wechat.client import WeChatClient, WeChatUser
 
@@ -90,8 +91,6 @@ def _after_bcrypt() -> None:
 
 
 def _session_inserted() -> None:
-    insert_session: Callable[..., bool] = start_session.insert_session
-
     def insert_and_die(tx: Transaction, *arguments: Any, **named: Any) -> bool:
         assert insert_session(tx, *arguments, **named)
         _die()
@@ -100,15 +99,13 @@ def _session_inserted() -> None:
 
 
 def _before_commit() -> None:
-    store_exchange = login.store_exchange
-
     def store_and_die(tx: Transaction, exchange: Exchange, *, settled: str | None) -> bool:
         stored = store_exchange(tx, exchange, settled=settled)
         if settled is not None:
             _die()
         return stored
 
-    replace(login, "store_exchange", store_and_die)
+    replace(finish_login, "store_exchange", store_and_die)
 
 
 def _committed() -> None:

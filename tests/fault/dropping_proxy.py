@@ -12,7 +12,7 @@ import enum
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from wxauth.v1.auth_service_pb2 import LoginRequest, LoginResponse
 
@@ -30,7 +30,8 @@ class Cut(enum.Enum):
 
     #: The whole answer has come; not a byte of it is passed on.
     AFTER_THE_ANSWER = "after the answer"
-    #: The whole request has been passed on; what becomes of it nobody waits for.
+    #: The whole request has been passed on. The server hears of the cut when the
+    #: client is back with a second attempt.
     AFTER_THE_REQUEST = "after the request"
 
 
@@ -44,6 +45,7 @@ class DroppingProxy:
         self._server_port = server_port
         self._cut = cut
         self._connections: set[asyncio.Task[None]] = set()
+        self._abandoned: dict[str, asyncio.StreamWriter] = {}  # to the server, by code
 
     async def start(self) -> int:
         """Listen; the port."""
@@ -56,6 +58,8 @@ class DroppingProxy:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        for to_server in self._abandoned.values():
+            to_server.close()
         await self._listener.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,9 +73,9 @@ class DroppingProxy:
             try:
                 await self._pass_on(reader, writer, from_server, to_server)
             finally:
-                # Closed, not aborted: what was passed on arrives.
-                to_server.close()
                 writer.close()
+                if to_server not in self._abandoned.values():
+                    to_server.close()
 
     async def _pass_on(
         self,
@@ -100,19 +104,20 @@ class DroppingProxy:
         messages: dict[int, bytes] = {}
         while True:
             frame = await _read_frame(reader)
+            code = ""
+            if frame.kind == _DATA:
+                messages[frame.stream] = messages.get(frame.stream, b"") + frame.payload
+                if frame.flags & _END_STREAM:
+                    code = _code_of(messages.pop(frame.stream))
+            if code:
+                logins[frame.stream] = code
+                if code in self._abandoned:
+                    self._abandoned.pop(code).close()
             writer.write(frame.raw)
             await writer.drain()
-            if frame.kind != _DATA:
-                continue
-            messages[frame.stream] = messages.get(frame.stream, b"") + frame.payload
-            if not frame.flags & _END_STREAM:
-                continue
-            request = LoginRequest()
-            if not _read_message(messages.pop(frame.stream), request) or not request.code:
-                continue  # some other method's
-            logins[frame.stream] = request.code
-            if self._cut is Cut.AFTER_THE_REQUEST and request.code not in self.dropped:
-                self.dropped[request.code] = ""
+            if code and self._cut is Cut.AFTER_THE_REQUEST and code not in self.dropped:
+                self.dropped[code] = ""
+                self._abandoned[code] = writer
                 return
 
     async def _answers(
@@ -129,9 +134,8 @@ class DroppingProxy:
             if frame.kind == _DATA:
                 messages[frame.stream] = messages.get(frame.stream, b"") + frame.payload
             if frame.flags & _END_STREAM or frame.kind == _RST_STREAM:
-                response = LoginResponse()
-                _read_message(messages.get(frame.stream, b""), response)
-                self.dropped[code] = response.session_id
+                answer = messages.get(frame.stream, b"")[_PREFIX_BYTES:]
+                self.dropped[code] = LoginResponse.FromString(answer).session_id
                 return
 
 
@@ -149,13 +153,12 @@ async def _read_frame(reader: asyncio.StreamReader) -> _Frame:
     return _Frame(head[3], head[4], int.from_bytes(head[5:]), payload, head + payload)
 
 
-def _read_message(data: bytes, message: Message) -> bool:
-    """Parse the one gRPC message of a call into `message`; False if it is none of its kind."""
+def _code_of(message: bytes) -> str:
+    """The code of a Login; "" for a message of another method."""
     try:
-        message.ParseFromString(data[_PREFIX_BYTES:])
+        return LoginRequest.FromString(message[_PREFIX_BYTES:]).code
     except DecodeError:
-        return False
-    return len(data) > _PREFIX_BYTES
+        return ""
 
 
 @contextlib.contextmanager

@@ -130,7 +130,9 @@ class Guesses:
             stub = AuthServiceStub(channel)
             for turn in range(-3, attempts):  # a few first, which fill caches
                 for name in order.sample(self._classes, len(self._classes)):
-                    seen, seconds = self._guess(stub, f"guesser{lane}-{turn}", name)
+                    # A code works once, and all are of one length.
+                    code = f"guesser{lane}-{turn}-{self._classes.index(name)}"
+                    seen, seconds = self._guess(stub, code, name)
                     with self._lock:
                         self.seen.add(seen)
                         if turn >= 0:

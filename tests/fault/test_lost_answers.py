@@ -23,9 +23,15 @@ import pytest
 from tests.fault.dropping_proxy import Cut, dropping_proxy
 from tests.fault.seeded_store import PASSWORD, rows, seed_accounts, seed_bindings
 from tests.fault.server_process import ServerOptions
-from tests.fault.serving import ChildProcess, Phones, sandbox_process, server_process
+from tests.fault.serving import (
+    ChildProcess,
+    Phones,
+    sandbox_process,
+    server_process,
+    set_slow,
+)
 from tests.fault.test_kill9 import half_transactions
-from tests.fault.unprotected import IGNORED_REQUEST_ID
+from tests.fault.unprotected import IGNORED_REQUEST_ID, NO_SHARING
 from tests.sandbox_server import RunningSandbox
 from wechat_sandbox.world import openid_of
 from wxauth_client import AuthClient, CodeUsed, Login, WxauthError
@@ -35,6 +41,8 @@ from wxauth_server.session_id import session_digest
 #: Each loses a connection per login, so that no login breaks another one's.
 CLIENTS = 8
 BCRYPT_COST = 4
+#: So that the retry, which comes after 0.1 s, finds its login still at work.
+SLOW_MS = 250
 
 
 class Kind(enum.Enum):
@@ -94,6 +102,8 @@ def lose_answers(
         options = ServerOptions(
             str(directory), f"http://{sandbox.address}", BCRYPT_COST, unprotected=unprotected
         )
+        if cut is Cut.AFTER_THE_REQUEST:
+            set_slow(sandbox, SLOW_MS)
         with (
             server_process(options) as server,
             dropping_proxy(server.port, cut, loop) as (address, proxy),
@@ -113,10 +123,10 @@ def _log_in_each(
     with AuthClient(address) as client, closing(Phones(sandbox)) as phones:
         for username, kind in users:
             code = phones.code(username)
-            credentials = {"username": username, "password": PASSWORD}
+            credentials = ("", "") if kind is Kind.SILENT else (username, PASSWORD)
             answer: Login | WxauthError
             try:
-                answer = client.login(code, **({} if kind is Kind.SILENT else credentials))
+                answer = client.login(code, username=credentials[0], password=credentials[1])
             except WxauthError as error:
                 answer = error
             attempted.append(Attempted(username, kind, code, answer))
@@ -176,3 +186,14 @@ def test_control_a_server_that_ignores_the_request_id_loses_sessions(
     assert len(found.dropped) == logins
     assert all(isinstance(login.answer, CodeUsed) for login in found.attempted)
     assert len(live_sessions(directory)) == logins
+
+
+def test_control_a_retry_that_cannot_join_spends_the_code_again(
+    tmp_path: Path, server_loop: asyncio.AbstractEventLoop
+) -> None:
+    """Then the retry asks WeChat about a code that the first attempt is about to use up."""
+    found = lose_answers(
+        tmp_path / "data", server_loop, CLIENTS, Cut.AFTER_THE_REQUEST, unprotected=NO_SHARING
+    )
+    print(found)
+    assert found.exchanges[40163] > CLIENTS / 2

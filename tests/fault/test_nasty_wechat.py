@@ -33,6 +33,7 @@ from wxauth_client import (
     AuthClient,
     CodeInvalid,
     CodeUsed,
+    DeadlineExceeded,
     Overloaded,
     WeChatUnavailable,
     WxauthError,
@@ -63,6 +64,7 @@ DOCUMENTED = {
     "WECHAT_USER_BLOCKED",
     "WECHAT_RATE_LIMITED",
     "OVERLOADED",
+    "DEADLINE_EXCEEDED",
 }
 #: What errors.md calls final for this user now: nobody comes again after it.
 FINAL = {"WECHAT_USER_BLOCKED", "WECHAT_RATE_LIMITED"}
@@ -106,15 +108,15 @@ def log_in(
     client: AuthClient, phones: Phones, user: str, *, binds: bool, most_codes: int, found: Findings
 ) -> str:
     """Log a user in as the documents say; the reason of the end."""
-    credentials = {"username": user, "password": PASSWORD} if binds else {}
+    username, password = (user, PASSWORD) if binds else ("", "")
     reason = ""
     for attempt in range(most_codes):
         try:
-            client.login(phones.code(user), **credentials)
+            client.login(phones.code(user), username=username, password=password)
         except WxauthError as error:
             reason = error.reason
             found.note_code(reason, error.status)
-            if isinstance(error, WeChatUnavailable | Overloaded):
+            if isinstance(error, WeChatUnavailable | Overloaded | DeadlineExceeded):
                 chance = random.uniform(1, 1.5)
                 time.sleep((error.retry_after_s or BACKOFF_S * 2**attempt) * chance)
             elif not isinstance(error, CodeUsed | CodeInvalid):
@@ -183,7 +185,9 @@ def test_logins_get_through(tmp_path: Path, long: bool) -> None:
     assert not found.statuses.keys() & {"UNKNOWN", "INTERNAL"}
     assert found.ends["WECHAT_RATE_LIMITED"], "the eager user had no end"
     assert found.ok >= 0.99
-    assert found.sessions == found.ends["OK"]
+    # Of a login that its client did not wait for, a session may have come.
+    unknown = found.codes["DEADLINE_EXCEEDED"]
+    assert 0 <= found.sessions - found.ends["OK"] <= unknown
 
 
 def test_control_without_retries_they_do_not(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from wxauth_server import wiring
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.apps import App
-from wxauth_server.auth import login
+from wxauth_server.auth import finish_login, login
 from wxauth_server.auth.exchange_code import CodeExchange, Exchange
 from wxauth_server.auth.logins_in_flight import LoginsInFlight
 from wxauth_server.deadline import Deadline
@@ -150,7 +150,7 @@ def _no_exchange_row() -> None:
     def stores_nothing(tx: Transaction, exchange: Exchange, *, settled: str | None) -> bool:
         return True
 
-    replace(login, "store_exchange", stores_nothing)
+    replace(finish_login, "store_exchange", stores_nothing)
 
 
 def _no_sharing() -> None:

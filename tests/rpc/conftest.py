@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.canary import CANARY
+from tests.rpc.mini_program import Phone
 from tests.running_server import FakeClock, RunningServer, running_server
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from wechat_sandbox.app import SandboxApp
@@ -93,3 +94,10 @@ def own_clock_sandbox() -> Iterator[tuple[RunningSandbox, list[float]]]:
         [SandboxApp(DEMO_APP_ID, DEMO_APP_SECRET)], clock=lambda: seconds[0]
     ) as running:
         yield running, seconds
+
+
+@pytest.fixture
+def phone(timed: RunningServer) -> Phone:
+    """A WeChat user with a live session."""
+    user = timed.bound()
+    return Phone(timed, user, timed.login(code=timed.code(user)).session_id)

@@ -8,11 +8,7 @@ import grpc
 import pytest
 
 from tests.running_server import RunningServer, refused
-from wxauth.v1.auth_service_pb2 import (
-    LogoutRequest,
-    UnbindRequest,
-    ValidateSessionRequest,
-)
+from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest, ValidateSessionRequest
 from wxauth_server.session_id import new_session_id
 
 NO_PHONES = "this mini-program does not bind by phone number (bind_by_phone)"
@@ -136,5 +132,5 @@ def test_the_other_methods(
 
 def test_nothing_is_kept_of_a_request_that_was_refused(server: RunningServer) -> None:
     refused(lambda: server.login(code="x", rebind=True))
-    for table in ("accounts", "bindings", "sessions", "audit_events"):
+    for table in ("accounts", "bindings", "sessions", "audit_events", "exchanges"):
         assert server.rows(f"SELECT COUNT(*) FROM {table}") == [(0,)]

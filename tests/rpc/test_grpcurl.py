@@ -13,9 +13,11 @@ import pytest
 
 from tests.canary import CANARY
 from tests.running_server import RunningServer
+from wxauth_server.config import DEMO_APP_ID
 
 GRPCURL = shutil.which("grpcurl", path=str(Path(sys.executable).parent)) or shutil.which("grpcurl")
 AUTH = "wxauth.v1.AuthService"
+WECHAT = "wxauth.v1.WeChatService"
 PASSWORD = "correct horse battery"
 
 pytestmark = pytest.mark.skipif(
@@ -35,8 +37,10 @@ def grpcurl(
     return done
 
 
-def call(server: RunningServer, method: str, message: dict[str, Any]) -> dict[str, Any]:
-    done = grpcurl(server, f"{AUTH}/{method}", data=json.dumps(message))
+def call(
+    server: RunningServer, method: str, message: dict[str, Any], service: str = AUTH
+) -> dict[str, Any]:
+    done = grpcurl(server, f"{service}/{method}", data=json.dumps(message))
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -48,7 +52,7 @@ def test_list(server: RunningServer) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
         AUTH,
-        "wxauth.v1.WeChatService",
+        WECHAT,
     ]
 
 
@@ -86,6 +90,26 @@ def test_login_validate_unbind(server: RunningServer) -> None:
         '"metadata":{"cause":"UNBOUND"}',
     ):
         assert readable.replace(" ", "") in dead.stderr.replace(" ", ""), dead.stderr
+
+
+def test_decrypt_user_data(server: RunningServer) -> None:
+    """And what it says when the session_key is another one now."""
+    user = server.bound()
+    session_id = server.login(code=server.code(user)).session_id
+    got = server.sandbox.user_data(DEMO_APP_ID, user)
+    message = {
+        "session_id": session_id,
+        "encrypted_data": got["encryptedData"],
+        "iv": got["iv"],
+    }
+    answer = call(server, "DecryptUserData", message, WECHAT)
+    assert json.loads(answer["data"])["nickName"] == user
+    assert answer["watermark_time"].endswith("Z")
+
+    assert call(server, "ResetSessionKey", {"session_id": session_id}, WECHAT) == {}
+    refused = grpcurl(server, f"{WECHAT}/DecryptUserData", data=json.dumps(message))
+    assert "Code: InvalidArgument" in refused.stderr
+    assert '"reason":"USER_DATA_INVALID"' in refused.stderr.replace(" ", "")
 
 
 def test_a_bad_field_is_named(server: RunningServer) -> None:

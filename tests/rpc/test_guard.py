@@ -30,6 +30,10 @@ from wxauth_server.rpc.server import RpcServer
 SECRET = CANARY.keep("CANARY-exception-text-of-ours")
 
 
+# Each of its methods is UNIMPLEMENTED.
+_NO_WECHAT = WeChatServiceServicer()  # type: ignore[abstract]
+
+
 class _Faulty(AuthServiceServicer):
     """Each method fails in a way of its own."""
 
@@ -62,7 +66,7 @@ def port(server_loop: asyncio.AbstractEventLoop, faulty: _Faulty) -> Iterator[in
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=0)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(faulty, WeChatServiceServicer(), settings)
+        server = RpcServer(faulty, _NO_WECHAT, settings)
         return server, await server.start()
 
     server, number = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

@@ -30,16 +30,15 @@ from wxauth.v1.auth_service_pb2 import (
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer, AuthServiceStub
 from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceServicer
 from wxauth_server.config import GrpcSettings
-from wxauth_server.rpc.server import (
-    CHANNEL_OPTIONS,
-    MAX_CONCURRENT_RPCS,
-    PortInUse,
-    RpcServer,
-)
+from wxauth_server.rpc.server import CHANNEL_OPTIONS, MAX_CONCURRENT_RPCS, PortInUse, RpcServer
 
 VALIDATE = "/wxauth.v1.AuthService/ValidateSession"
 
 Serving = Callable[..., AbstractContextManager[int]]
+
+
+# Each of its methods is UNIMPLEMENTED.
+_NO_WECHAT = WeChatServiceServicer()  # type: ignore[abstract]
 
 
 class _Servicer(AuthServiceServicer):
@@ -84,7 +83,7 @@ def serving(server_loop: asyncio.AbstractEventLoop) -> Serving:
         async def start() -> tuple[RpcServer, int]:
             server = RpcServer(
                 servicer or _Servicer(),
-                WeChatServiceServicer(),
+                _NO_WECHAT,
                 settings,
                 options=tuple(values.items()),
                 maximum_concurrent_rpcs=rpcs,
@@ -270,7 +269,7 @@ def test_a_stop_lets_running_calls_end(
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=10)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(servicer, WeChatServiceServicer(), settings)
+        server = RpcServer(servicer, _NO_WECHAT, settings)
         return server, await server.start()
 
     server, port = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

@@ -8,9 +8,11 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.rpc.busy_server import held_writer, wait_until
 from tests.rpc.conftest import MALL, SHOP, Serve, app_of
 from tests.running_server import FakeClock, RunningServer, refused
 from tests.sandbox_server import RunningSandbox
+from wxauth.v1.auth_service_pb2 import LoginRequest
 
 PASSWORD = "correct horse battery"
 PHONE = "13912345678"
@@ -154,7 +156,7 @@ def test_each_app_has_its_setting(serve: Serve, wechat_of_three: RunningSandbox)
             "phone_code": server.phone_code(user, PHONE, app.app_id),
         }
         if reason:
-            assert refused(lambda request=request: server.login(**request)).reason == reason
+            assert refused(server.login, **request).reason == reason
         else:
             assert server.login(**request).bound_now
 
@@ -227,6 +229,23 @@ def test_going_on_after_wechat_failed_to_tell_the_number(server: RunningServer) 
     assert refused(lambda: server.login(**request)).reason == "WECHAT_RATE_LIMITED"
     assert server.login(**request).bound_now
     assert len(server.sandbox.calls(path="/sns/jscode2session", user=user)) == 1
+
+
+def test_going_on_after_the_store_failed_behind_the_phone_code(
+    serve: Serve, own_clock_sandbox: tuple[RunningSandbox, list[float]]
+) -> None:
+    """AuthService.Login: after an UNAVAILABLE the same call goes on where it stopped."""
+    wechat, _ = own_clock_sandbox
+    server = serve(bind_by_phone=True, wechat=wechat)
+    server.add_account("zhangsan", PASSWORD, phone=E164, phone_verified=True)
+    user = server.new_user()
+    request = request_of(server, user) | {"request_id": server.new_request_id()}
+    wechat.slow(300)  # so that the writer can be held before the number comes
+    waiting = server.stub.Login.future(LoginRequest(**request), timeout=10)
+    wait_until(lambda: asked(server, user) == 1)
+    with held_writer(server):
+        assert refused(waiting.result).reason == "STORE_UNAVAILABLE"
+    assert server.login(**request).bound_now
 
 
 def test_a_phone_code_that_has_expired(

@@ -56,7 +56,7 @@ def rebound(server: RunningServer) -> list[tuple[Any, ...]]:
 def assert_rebound(server: RunningServer, *displaced: Bound) -> None:
     for who in displaced:
         for session_id in who.sessions:
-            refusal = refused(lambda session_id=session_id: server.validate(session_id))
+            refusal = refused(server.validate, session_id)
             assert (refusal.reason, refusal.metadata) == ("SESSION_REVOKED", {"cause": "REBOUND"})
 
 
@@ -110,6 +110,16 @@ def test_an_account_for_several_users_displaces_nobody(serve: Serve) -> None:
     assert_live(server, first)
     assert len(bindings(server)) == 2
     assert rebound(server) == []
+
+
+def test_a_binding_from_stricter_days_is_not_displaced(serve: Serve) -> None:
+    """It was made when the app was one-to-one; what counts is what the app allows now."""
+    server = serve(several_users_per_account=True)
+    server.add_account("zhangsan", PASSWORD)
+    first = bind(server, "zhangsan")
+    server.store.write(lambda tx: tx.execute("UPDATE bindings SET exclusive = 1"))
+    assert rebind(server, server.new_user(), "zhangsan").bound_now
+    assert_live(server, first)
 
 
 def test_both_former_bindings_end_at_once(serve: Serve) -> None:
@@ -245,7 +255,7 @@ def test_the_displaced_user_leaves_the_siblings_too(
     ]
     for app in (SHOP, MALL):
         code = server.code(in_shop.user, app.app_id)
-        refusal = refused(lambda code=code, app=app: server.login(code=code, app_id=app.app_id))
+        refusal = refused(server.login, code=code, app_id=app.app_id)
         assert refusal.reason == "BINDING_REQUIRED"
     server.validate(answer.session_id, SHOP.app_id)
 

@@ -140,11 +140,8 @@ def test_a_registered_account_has_no_password_to_guess(server: RunningServer) ->
     """Not by its id, and not by an empty name."""
     registered = server.login(code=server.code(server.new_user()))
     for username in (registered.account.id, "None", "null"):
-        refusal = refused(
-            lambda username=username: server.login(
-                code=server.code(server.new_user()), username=username, password=PASSWORD
-            )
-        )
+        code = server.code(server.new_user())
+        refusal = refused(server.login, code=code, username=username, password=PASSWORD)
         assert refusal.reason == "CREDENTIALS_INVALID"
 
 

@@ -1,6 +1,6 @@
 """The session_key from its first day to its last: sealed, the newest, and gone with the sessions.
 
-design.md section 5. What is done with it is in test_wechat_service.py.
+design.md section 5. What is done with it is in test_user_data.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 
 from tests.canary import CANARY
-from tests.rpc.conftest import Serve
+from tests.rpc.busy_server import held_writer
+from tests.rpc.conftest import MALL, SHOP, Serve, app_of
 from tests.running_server import FakeClock, RunningServer, refused
+from tests.sandbox_server import RunningSandbox
 from wxauth.v1 import auth_service_pb2, wechat_service_pb2
 from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest
 from wxauth.v1.wechat_service_pb2 import DecryptUserDataRequest, ResetSessionKeyRequest
@@ -109,6 +111,26 @@ def test_a_retry_keeps_what_the_first_attempt_got(server: RunningServer) -> None
     assert user in decrypt(server, user, session_id)
 
 
+def test_a_late_retry_does_not_bring_back_an_older_one(server: RunningServer) -> None:
+    """wechat-api.md section 2: the newest is the one to keep, whenever its login ends."""
+    user = server.bound()
+    older = {"code": server.code(user), "request_id": server.new_request_id()}
+    with held_writer(server):
+        refused(server.login, **older)
+    newer = log_in(server, user)
+    server.login(**older)
+    assert user in decrypt(server, user, newer)
+
+
+def test_a_refused_login_of_a_bound_user_keeps_the_newest(server: RunningServer) -> None:
+    """The code is spent, so WeChat has another session_key; the live session needs it."""
+    user = server.bound("zhangsan", PASSWORD)
+    session_id = log_in(server, user)
+    code = server.code(user)
+    refused(server.login, code=code, username="zhangsan", password="not it at all")
+    assert user in decrypt(server, user, session_id)
+
+
 # --- Erased with the last live session -----------------------------------------
 
 
@@ -193,17 +215,24 @@ def test_the_eraser_leaves_a_session_in_use_alone(serve: Serve, clock: FakeClock
     assert user in decrypt(server, user, session_id)
 
 
-def test_the_eraser_goes_by_the_limits_of_each_app(serve: Serve, clock: FakeClock) -> None:
-    """And leaves the live one of two WeChat users."""
-    server = serve(session_idle_s=60)
-    gone = server.bound("zhangsan", PASSWORD)
-    clock.ms += 60_000
-    live = server.bound("lisi", PASSWORD)
-    server.erase()
-    [(one, _), (other, _)] = stored(server)
-    assert one is None
-    assert other is not None
-    assert gone != live
+def test_the_eraser_goes_by_the_limits_of_each_app(
+    serve: Serve, clock: FakeClock, wechat_of_three: RunningSandbox
+) -> None:
+    server = serve(
+        apps=[app_of(SHOP, session_idle_s=60), app_of(MALL, session_idle_s=120)],
+        wechat=wechat_of_three,
+    )
+    server.add_account("zhangsan", PASSWORD)
+    user = server.new_user()
+    for app in (SHOP, MALL):
+        code = server.code(user, app.app_id)
+        server.login(app_id=app.app_id, code=code, username="zhangsan", password=PASSWORD)
+    kept = []
+    for _ in range(2):
+        clock.ms += 60_000
+        server.erase()
+        kept.append(server.rows("SELECT app_id FROM bindings WHERE session_key IS NOT NULL"))
+    assert kept == [[(MALL.app_id,)], []]
 
 
 # --- It never leaves the server ------------------------------------------------

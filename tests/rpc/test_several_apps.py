@@ -55,7 +55,7 @@ def test_an_app_must_be_named(serve: Serve, wechat_of_three: RunningSandbox) -> 
         ("", "required: this server serves several mini-programs"),
         (BANK.app_id, "this server does not serve this mini-program"),
     ):
-        refusal = refused(lambda app_id=app_id: server.login(app_id=app_id, code="x"))
+        refusal = refused(server.login, app_id=app_id, code="x")
         assert (refusal.reason, refusal.violations) == ("REQUEST_INVALID", {"app_id": problem})
 
 
@@ -88,9 +88,7 @@ def test_one_request_id_in_two_apps_is_two_requests(
     for app, other, answer in ((SHOP, MALL, answers[0]), (MALL, SHOP, answers[1])):
         session = server.validate(answer.session_id, app.app_id)
         assert session.app_id == app.app_id
-        refusal = refused(
-            lambda other=other, answer=answer: server.validate(answer.session_id, other.app_id)
-        )
+        refusal = refused(server.validate, answer.session_id, other.app_id)
         assert refusal.reason == "SESSION_INVALID"
 
 
@@ -221,6 +219,24 @@ def test_only_apps_of_the_same_platform_are_siblings(
     in_shop = server.validate(log_in(server, SHOP, user, "zhangsan").session_id)
     assert in_shop.unionid
     assert refused_login(server, MALL, user) == "BINDING_REQUIRED"
+
+
+def test_a_foreign_app_beside_siblings(serve: Serve, wechat_of_three: RunningSandbox) -> None:
+    """BANK sees the same unionid, and what it knows is nothing to SHOP and MALL."""
+    server = serving(
+        serve,
+        wechat_of_three,
+        app_of(SHOP, open_platform="co"),
+        app_of(MALL, open_platform="co"),
+        app_of(BANK, open_platform="other"),
+        accounts=("zhangsan", "lisi"),
+    )
+    user = server.new_user()
+    log_in(server, BANK, user, "zhangsan")
+    assert refused_login(server, SHOP, user) == "BINDING_REQUIRED"
+    log_in(server, MALL, user, "lisi")
+    assert log_in(server, SHOP, user).account.id == "id-lisi"
+    assert log_in(server, BANK, user).account.id == "id-zhangsan"
 
 
 def test_without_a_unionid_nobody_is_known(serve: Serve) -> None:

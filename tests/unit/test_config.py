@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wxauth_server.apps import Apps
 from wxauth_server.config import (
     DEMO_APP_ID,
     DEMO_APP_SECRET,
@@ -80,6 +81,35 @@ def test_the_limits_of_an_app_by_default() -> None:
     assert served.limits.most_live == 10
     assert served.limits.touch_after_ms == 300_000
     assert not served.several_users_per_account
+
+
+def test_what_an_app_allows_by_default() -> None:
+    """Nothing that logs somebody in without a password of the company (design.md section 4)."""
+    [served] = load(app()).served_apps()
+    assert served.open_platform == ""
+    assert not served.registers
+    assert not served.binds_by_phone
+
+
+def test_what_an_app_may_allow() -> None:
+    """Each app for itself; an app without a platform has no siblings, not even the others."""
+    third = "wx3333333333333333"
+    platform = f'app_secret = "{SECRET}"\nopen_platform = "company"\n'
+    configuration = load(
+        app(APP, platform + 'unbound = "register"')
+        + app(OTHER, platform + 'bind_by_phone = true\nunbound = "require_credentials"')
+        + app(third)
+    )
+    one, other, last = configuration.served_apps()
+    assert (one.registers, other.registers, last.registers) == (True, False, False)
+    assert (one.binds_by_phone, other.binds_by_phone) == (False, True)
+    apps = Apps((one, other, last))
+    assert [apps.siblings(served) for served in apps] == [{OTHER}, {APP}, frozenset()]
+
+
+def test_how_old_user_data_may_be() -> None:
+    assert load(None).wechat.user_data_max_age_s == 300
+    assert load("[wechat]\nuser_data_max_age_s = 86400\n").wechat.user_data_max_age_s == 86_400
 
 
 def test_with_an_app_it_is_the_real_wechat() -> None:
@@ -289,6 +319,12 @@ def test_where_the_secret_is_not_sent(base_url: str) -> None:
         WeChatSettings(base_url=base_url)
 
 
+@pytest.mark.parametrize("age_s", [9, 86_401, 10.5])
+def test_the_age_of_user_data_has_limits(age_s: float) -> None:
+    text = f"[wechat]\nuser_data_max_age_s = {age_s}\n"
+    assert refused(text).startswith("wechat.user_data_max_age_s: ")
+
+
 @pytest.mark.parametrize("cost", [3, 15])
 def test_bcrypt_cost_has_limits(cost: int) -> None:
     assert refused(f"[passwords]\nbcrypt_cost = {cost}\n").startswith("passwords.bcrypt_cost: ")
@@ -324,6 +360,11 @@ def test_the_idle_limit_is_within_the_absolute_one() -> None:
         "session_limit = 0",
         "session_limit = 1001",
         'account_source = "http"',
+        f'open_platform = "{"x" * 65}"',
+        "open_platform = 1",
+        'unbound = "Register"',
+        "unbound = true",
+        'bind_by_phone = "13800138000"',
     ],
 )
 def test_limits_of_the_limits(more: str) -> None:

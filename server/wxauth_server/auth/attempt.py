@@ -1,8 +1,8 @@
-"""Who is logging in where: what steps 4 and 5 know of a login after step 3."""
+"""What a caller asks for, and who it is: what the steps of a login hand on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wxauth_server.apps import App
 from wxauth_server.store.audit import Event, record_event
@@ -17,6 +17,26 @@ class ClientInfo:
     address: str = ""
     user_agent: str = ""
     device: str = ""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A username and the password that goes with it."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LoginAsked:
+    """What a caller asks for. Two that are equal are the same login, sent twice."""
+
+    app_id: str
+    code: str = field(repr=False)
+    credentials: Credentials | None = None
+    phone_code: str = field(default="", repr=False)
+    rebind: bool = False
+    request_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

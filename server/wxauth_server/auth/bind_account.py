@@ -31,13 +31,14 @@ from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.bindings import (
     BindingRecord,
     allow_sibling_login,
-    bindings_of_unionid,
+    bindings_of_account,
     delete_binding,
     find_binding,
     find_exclusive_binding,
     insert_binding,
     lock_binding,
 )
+from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.keys import note_key_in_use
 from wxauth_server.store.sessions import (
@@ -96,8 +97,7 @@ def log_in_with_credentials(
         conflict = AccountAlreadyBound() if in_the_way is None else OpenidAlreadyBound()
         record_refusal(tx, attempt, conflict, account.key, now_ms=now_ms)
         return conflict
-    if outcome.bound_now:
-        allow_sibling_login(tx, attempt.app.app_id, attempt.person.openid)
+    allow_sibling_login(tx, attempt.app.app_id, attempt.person.openid)
     if verified.new_hash is not None:
         update_password_hash(
             tx,
@@ -122,9 +122,11 @@ def log_in_bound(
         found = find_binding(tx, attempt.app.app_id, attempt.person.openid)
         if found is None:
             return Unbound()
-        refusal = AccountDisabled()
-        record_refusal(tx, attempt, refusal, found.account, now_ms=now_ms)
-        return refusal
+        account = lock_enabled_account(tx, *found.account)
+        if account is None:
+            refusal = AccountDisabled()
+            record_refusal(tx, attempt, refusal, found.account, now_ms=now_ms)
+            return refusal
     binding = _lock_binding(tx, attempt, account)
     if binding is None:
         return Changed()
@@ -192,9 +194,18 @@ def _make_room(
         return
     _end(tx, attempt, displaced, now_ms=now_ms)
     # Through a sibling the displaced WeChat user would come right back.
-    for binding in bindings_of_unionid(tx, displaced.unionid) if displaced.unionid else ():
-        if binding.app_id in attempt.siblings and binding.account == account.key:
+    for binding in bindings_of_account(tx, account.key):
+        if binding.app_id in attempt.siblings and _may_be_the_same(binding, displaced, person):
             _end(tx, attempt, binding, now_ms=now_ms)
+
+
+def _may_be_the_same(
+    binding: BindingRecord, displaced: BindingRecord, person: ExchangeRecord
+) -> bool:
+    """Whether a sibling's binding may be the displaced WeChat user's."""
+    if displaced.unionid is None:  # WeChat did not send one in those days
+        return binding.unionid is None or binding.unionid != person.unionid
+    return binding.unionid == displaced.unionid
 
 
 def _end(tx: Transaction, attempt: LoginAttempt, binding: BindingRecord, *, now_ms: int) -> None:
@@ -223,6 +234,7 @@ def _lock_binding(
         unionid=person.unionid,
         session_key=person.session_key,
         session_key_id=person.session_key_id,
+        session_key_at=person.exchanged_at,
     )
     if locked is not None and person.unionid:
         update_unionid(tx, person.app_id, person.openid, person.unionid)

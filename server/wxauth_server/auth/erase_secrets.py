@@ -64,6 +64,8 @@ class SecretEraser:
                 await self.erase()
             except AuthError as error:
                 log.warning("secrets not erased yet", extra={"reason": error.reason_name()})
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the task
+                log.error("secrets not erased", extra={"fault": type(error).__qualname__})  # noqa: TRY400
 
     async def _erase_session_keys(self, app: App) -> None:
         now_ms = self._clock.now_ms()

@@ -3,7 +3,8 @@
 A code works once, and the answer to a login can be lost. So what WeChat said
 about a code is kept for five minutes, under digests of the code and of the
 caller's request_id: who comes again with both goes on where the first attempt
-stopped, and nobody asks WeChat about a used code (design.md section 4, step 2).
+stopped (design.md section 4, step 2). A process that exchanged the code itself
+does not ask WeChat again; another one does, hears that it was used, and looks.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-import threading
-from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from wxauth_server.apps import App
+from wxauth_server.auth.recent import Recent
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CodeInvalid, CodeUsed, WeChatUnavailable
 from wxauth_server.pools import BoundedPool
 from wxauth_server.sealing import Content, Sealer
+from wxauth_server.store import session_keys
 from wxauth_server.store.exchanges import (
     ExchangeRecord,
     find_exchange,
@@ -30,7 +32,7 @@ from wxauth_server.store.exchanges import (
     settle_exchange,
 )
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.wechat.client import WeChatClient, WeChatUser
+from wxauth_server.wechat.client import WeChatClient
 
 #: What the developer tool gives without an AppId. Several projects left it in
 #: as a back door; it is refused here, whatever WeChat or a sandbox would say.
@@ -49,6 +51,7 @@ _MOST_RECENT = 60_000
 
 _SALT_BYTES = 32
 
+T = TypeVar("T")
 #: AppId and digest of a code.
 _Key: TypeAlias = tuple[str, bytes]
 
@@ -88,25 +91,18 @@ class CodeExchange:
         self._pool = pool
         # The codes that were exchanged here of late, so that the store is read for
         # those that come again only. What is not stored yet lies here itself: when
-        # the store fails, a retry can still go on. Oldest first.
-        self._recent: OrderedDict[_Key, tuple[int, ExchangeRecord | None]] = OrderedDict()
-        self._lock = threading.Lock()
+        # the store fails, a retry can still go on.
+        self._recent: Recent[_Key, ExchangeRecord | None] = Recent(
+            keep_ms=RETRY_WITHIN_MS, most=_MOST_RECENT
+        )
 
-    async def ask(self, app: App, code: str, deadline: Deadline) -> WeChatUser:
-        """The WeChat user of a code, which is spent by this.
+    async def ask(self, app: App, code: str, deadline: Deadline) -> ExchangeRecord:
+        """What WeChat says about a code, which is spent by this.
 
         Raises: CodeInvalid, CodeUsed, WeChatUserBlocked, WeChatRateLimited,
         WeChatUnavailable, WeChatMisconfigured, DeadlineTooShort, Overloaded.
         """
-        if code == MOCK_CODE:
-            raise CodeInvalid
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                return await self._pool.run(
-                    self._wechat.code_to_session, app.app_id, app.secret, code, deadline
-                )
-        except TimeoutError:
-            raise WeChatUnavailable from None
+        return await self._run(lambda: self._ask(app, code, "", deadline), code)
 
     async def exchange(self, app: App, code: str, request_id: str, deadline: Deadline) -> Exchange:
         """The same for a login, which the caller may repeat with the same `request_id`.
@@ -115,30 +111,27 @@ class CodeExchange:
         caller has spent here, and CodeUsed for a login that has ended or whose
         time is up; StoreUnavailable.
         """
+        return await self._run(lambda: self._exchange(app, code, request_id, deadline), code)
+
+    def is_stored(self, exchange: Exchange) -> None:
+        """The store has it: no need to keep it here."""
+        self._recent.replace((exchange.record.app_id, exchange.record.code_digest), None)
+
+    async def _run(self, job: Callable[[], T], code: str) -> T:
         if code == MOCK_CODE:
             raise CodeInvalid
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await self._pool.run(self._exchange, app, code, request_id, deadline)
+                return await self._pool.run(job)
         except TimeoutError:
             raise WeChatUnavailable from None
 
-    def is_stored(self, exchange: Exchange) -> None:
-        """The store has it: no need to keep it here."""
-        key = (exchange.record.app_id, exchange.record.code_digest)
-        with self._lock:
-            if key in self._recent:
-                exchanged_at, _ = self._recent[key]
-                self._recent[key] = (exchanged_at, None)
-
     def _exchange(self, app: App, code: str, request_id: str, deadline: Deadline) -> Exchange:
         key = (app.app_id, _digest(code))
-        with self._lock:
-            is_recent = key in self._recent
-        known = self._find(key) if is_recent else None
+        known = self._find(key) if key in self._recent else None
         if known is None:
             try:
-                person = self._wechat.code_to_session(app.app_id, app.secret, code, deadline)
+                record = self._ask(app, code, request_id, deadline)
             except (CodeUsed, CodeInvalid):
                 # By this very request perhaps: at another server, before a restart, or
                 # a moment ago. (WeChat documents no errcode for a second use.)
@@ -146,16 +139,37 @@ class CodeExchange:
                 if known is None:
                     raise
             else:
-                return self._keep(key, request_id, person)
+                self._recent.put(key, record, now_ms=record.exchanged_at)
+                return Exchange(record, stored=False)
         self._refuse_others(known.record, request_id)
         return known
+
+    def _ask(self, app: App, code: str, request_id: str, deadline: Deadline) -> ExchangeRecord:
+        person = self._wechat.code_to_session(app.app_id, app.secret, code, deadline)
+        sealed = self._sealer.seal(
+            Content.SESSION_KEY,
+            app_id=app.app_id,
+            openid=person.openid,
+            plaintext=person.session_key,
+        )
+        return ExchangeRecord(
+            app_id=app.app_id,
+            code_digest=_digest(code),
+            request_digest=_digest(request_id) if request_id else None,
+            openid=person.openid,
+            unionid=person.unionid or None,
+            session_key=sealed.ciphertext,
+            session_key_id=sealed.key_id,
+            salt=secrets.token_bytes(_SALT_BYTES),
+            exchanged_at=self._clock.now_ms(),
+            settled=None,
+        )
 
     def _find(self, key: _Key) -> Exchange | None:
         record = self._store.read(lambda tx: find_exchange(tx, *key))
         if record is not None:
             return Exchange(record, stored=True)
-        with self._lock:
-            _, unstored = self._recent.get(key, (0, None))
+        unstored = self._recent.get(key)
         return Exchange(unstored, stored=False) if unstored else None
 
     def _refuse_others(self, record: ExchangeRecord, request_id: str) -> None:
@@ -167,33 +181,6 @@ class CodeExchange:
         verdict = record.settled not in {None, LOGGED_IN, BOUND_AND_LOGGED_IN}
         if verdict or passed_ms > RETRY_WITHIN_MS:
             raise CodeUsed
-
-    def _keep(self, key: _Key, request_id: str, person: WeChatUser) -> Exchange:
-        app_id, code_digest = key
-        sealed = self._sealer.seal(
-            Content.SESSION_KEY, app_id=app_id, openid=person.openid, plaintext=person.session_key
-        )
-        record = ExchangeRecord(
-            app_id=app_id,
-            code_digest=code_digest,
-            request_digest=_digest(request_id) if request_id else None,
-            openid=person.openid,
-            unionid=person.unionid or None,
-            session_key=sealed.ciphertext,
-            session_key_id=sealed.key_id,
-            salt=secrets.token_bytes(_SALT_BYTES),
-            exchanged_at=self._clock.now_ms(),
-            settled=None,
-        )
-        with self._lock:
-            self._recent[key] = (record.exchanged_at, record)
-            while self._recent:
-                oldest_at, _ = next(iter(self._recent.values()))
-                is_new = record.exchanged_at - oldest_at <= RETRY_WITHIN_MS
-                if is_new and len(self._recent) <= _MOST_RECENT:
-                    break
-                self._recent.popitem(last=False)
-        return Exchange(record, stored=False)
 
 
 def store_exchange(tx: Transaction, exchange: Exchange, *, settled: str | None) -> bool:
@@ -207,6 +194,18 @@ def store_exchange(tx: Transaction, exchange: Exchange, *, settled: str | None) 
             record = record._replace(settled=settled, session_key=None, session_key_id=None)
         return insert_exchange(tx, record)
     return settled is None or settle_exchange(tx, record.app_id, record.code_digest, settled)
+
+
+def renew_session_key(tx: Transaction, record: ExchangeRecord) -> None:
+    """Keep the session_key of a code that gave no session, for the sessions that there are."""
+    session_keys.renew_session_key(
+        tx,
+        record.app_id,
+        record.openid,
+        session_key=record.session_key,
+        session_key_id=record.session_key_id,
+        session_key_at=record.exchanged_at,
+    )
 
 
 def _digest(text: str) -> bytes:

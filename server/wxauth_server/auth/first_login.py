@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 
 from wxauth_server.auth.attempt import LoginAttempt
-from wxauth_server.auth.bind_account import Outcome, bind
+from wxauth_server.auth.bind_account import Changed, Outcome, bind
 from wxauth_server.auth.start_session import NewSession
 from wxauth_server.errors import BindingRequired
 from wxauth_server.store.accounts import (
@@ -50,7 +50,8 @@ def log_in_unbound(
     BindingRequired when there is none. PhoneNumberNeeded when the phone code
     decides; nothing is done then.
     """
-    account = _account_of_sibling(tx, attempt)
+    bound_to = _accounts_of_siblings(tx, attempt)
+    account = _only_free(tx, attempt, bound_to)
     if account is None and has_phone_code:
         if phone is None:
             return PhoneNumberNeeded()
@@ -60,29 +61,36 @@ def log_in_unbound(
             account = _lock_if_free(tx, attempt, candidates[0].key) if not candidates[1:] else None
             if account is None:
                 return BindingRequired()
-    if account is None and attempt.app.registers:
+    # Who has an account in a sibling gets no second one, whatever is wrong with that.
+    if account is None and attempt.app.registers and not bound_to:
         account = _register(tx, attempt, phone, now_ms=now_ms)
     if account is None:
         # No audit event: it is how every user's first visit begins.
         return BindingRequired()
-    return bind(tx, attempt, account, new, now_ms=now_ms) or BindingRequired()
+    return bind(tx, attempt, account, new, now_ms=now_ms) or Changed()
 
 
-def _account_of_sibling(tx: Transaction, attempt: LoginAttempt) -> AccountRecord | None:
-    """The one enabled account, free here, that this person is bound to in the siblings."""
+def _accounts_of_siblings(tx: Transaction, attempt: LoginAttempt) -> set[tuple[str, str]]:
+    """The accounts that this person is bound to in the siblings, unless they left here."""
     unionid = attempt.person.unionid
     if not (attempt.siblings and unionid):
-        return None
+        return set()
     if not may_log_in_by_sibling(tx, attempt.app.app_id, attempt.person.openid):
-        return None
-    bound_to = {
+        return set()
+    return {
         binding.account
         for binding in bindings_of_unionid(tx, unionid)
         if binding.app_id in attempt.siblings
         and binding.account_source == attempt.app.account_source
     }
+
+
+def _only_free(
+    tx: Transaction, attempt: LoginAttempt, accounts: set[tuple[str, str]]
+) -> AccountRecord | None:
+    """The one of these accounts that is enabled and free here, if it is one."""
     # In one order everywhere, so that two such logins cannot wait for each other.
-    locked = (_lock_if_free(tx, attempt, account) for account in sorted(bound_to))
+    locked = (_lock_if_free(tx, attempt, account) for account in sorted(accounts))
     candidates = [account for account in locked if account is not None]
     return candidates[0] if len(candidates) == 1 else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wxauth_server.auth.exchange_code import CodeExchange
+from wxauth_server.auth.exchange_code import CodeExchange, renew_session_key
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.clock import Clock
@@ -64,12 +64,19 @@ class UnbindFlow:
         Raises: what AuthService.Unbind lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        proven = await self._check(live, proof, deadline)
+        person = None
+        if proof.code:
+            person = await self._exchange.ask(live.app, proof.code, deadline)
+            proven = person.openid == live.record.openid
+        else:
+            proven = await self._is_password(live, proof.password)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> UnbindResult | SessionRevoked | ProofInvalid:
             if not proven:
                 _record(tx, Event.UNBIND_REFUSED, live.record, now_ms)
+                if person is not None:
+                    renew_session_key(tx, person)
                 return ProofInvalid()
             return _unbind(tx, live, now_ms)
 
@@ -78,16 +85,12 @@ class UnbindFlow:
             return outcome
         raise outcome
 
-    async def _check(self, live: LiveSession, proof: Proof, deadline: Deadline) -> bool:
-        session = live.record
-        if proof.code:
-            person = await self._exchange.ask(live.app, proof.code, deadline)
-            return person.openid == session.openid
+    async def _is_password(self, live: LiveSession, password: str) -> bool:
         if self._pools.passwords.full:
             raise Overloaded
         try:
             await self._pools.passwords.run(
-                self._verifier.verify_owner, session.account, proof.password
+                self._verifier.verify_owner, live.record.account, password
             )
         except CredentialsInvalid:
             return False

@@ -84,6 +84,8 @@ class UserDataFlow:
             Content.SESSION_KEY, app_id=app_id, openid=openid, plaintext=renewed
         )
 
+        now_ms = self._clock.now_ms()
+
         def transaction(tx: Transaction) -> None:
             # Not over the newer one of a login that came in between.
             replace_session_key(
@@ -93,8 +95,9 @@ class UserDataFlow:
                 former=former.ciphertext,
                 session_key=sealed.ciphertext,
                 session_key_id=sealed.key_id,
+                now_ms=now_ms,
             )
-            _record(tx, Event.SESSION_KEY_RESET, live, self._clock.now_ms())
+            _record(tx, Event.SESSION_KEY_RESET, live, now_ms)
 
         await self._pools.writer.run(self._store.write, transaction)
 

@@ -16,8 +16,8 @@ from wxauth.v1.auth_service_pb2 import (
     ValidateSessionResponse,
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer
-from wxauth_server.auth import login
-from wxauth_server.auth.attempt import ClientInfo
+from wxauth_server.auth.attempt import ClientInfo, Credentials, LoginAsked
+from wxauth_server.auth.login import LoginFlow
 from wxauth_server.auth.logout import LogoutFlow
 from wxauth_server.auth.unbind import Proof, UnbindFlow
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
@@ -32,7 +32,7 @@ class AuthServicer(AuthServiceServicer):
     def __init__(
         self,
         *,
-        login: login.LoginFlow,
+        login: LoginFlow,
         validator: SessionValidator,
         unbind: UnbindFlow,
         logout: LogoutFlow,
@@ -44,12 +44,13 @@ class AuthServicer(AuthServiceServicer):
 
     async def Login(self, request: LoginRequest, context: Context) -> LoginResponse:
         check_login(request)
-        asked = login.LoginRequest(
+        credentials = None
+        if request.username:
+            credentials = Credentials(request.username, request.password)
+        asked = LoginAsked(
             app_id=request.app_id,
             code=request.code,
-            credentials=(
-                login.Credentials(request.username, request.password) if request.username else None
-            ),
+            credentials=credentials,
             phone_code=request.phone_code,
             rebind=request.rebind,
             request_id=request.request_id,

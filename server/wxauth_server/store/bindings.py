@@ -19,6 +19,7 @@ class BindingRecord(NamedTuple):
     #: Sealed with the key of this id; both or neither.
     session_key: bytes | None
     session_key_id: str | None
+    session_key_at: int | None
 
     @property
     def account(self) -> tuple[str, str]:
@@ -76,17 +77,22 @@ def lock_binding(
     unionid: str | None = None,
     session_key: bytes | None = None,
     session_key_id: str | None = None,
+    session_key_at: int | None = None,
 ) -> BindingRecord | None:
     """Hold the binding's row until the end of the transaction, if it is to this account.
 
     Second of the locks. What is given replaces what was known: a unionid that
-    appears, the newest session_key.
+    appears, and a session_key unless that of a later moment is there.
     """
     rows = tx.execute(
         f"""
         UPDATE bindings SET unionid = COALESCE(:unionid, unionid),
-          session_key = COALESCE(:session_key, session_key),
-          session_key_id = COALESCE(:session_key_id, session_key_id)
+          session_key = CASE WHEN :session_key_at >= COALESCE(session_key_at, 0)
+            THEN :session_key ELSE session_key END,
+          session_key_id = CASE WHEN :session_key_at >= COALESCE(session_key_at, 0)
+            THEN :session_key_id ELSE session_key_id END,
+          session_key_at = CASE WHEN :session_key_at >= COALESCE(session_key_at, 0)
+            THEN :session_key_at ELSE session_key_at END
         WHERE app_id = :app_id AND openid = :openid
           AND account_source = :source AND account_id = :account_id
         RETURNING {_COLUMNS}
@@ -99,6 +105,7 @@ def lock_binding(
             "unionid": unionid,
             "session_key": session_key,
             "session_key_id": session_key_id,
+            "session_key_at": session_key_at,
         },
     )
     return BindingRecord._make(rows[0]) if rows else None
@@ -129,6 +136,18 @@ def find_exclusive_binding(
         {"app_id": app_id, "source": account[0], "account_id": account[1]},
     )
     return BindingRecord._make(rows[0]) if rows else None
+
+
+def bindings_of_account(tx: Transaction, account: tuple[str, str]) -> list[BindingRecord]:
+    """The bindings of an account in all apps."""
+    rows = tx.execute(
+        f"""
+        SELECT {_COLUMNS} FROM bindings
+        WHERE account_source = :source AND account_id = :account_id ORDER BY app_id, openid
+        """,  # noqa: S608
+        {"source": account[0], "account_id": account[1]},
+    )
+    return [BindingRecord._make(row) for row in rows]
 
 
 def bindings_of_unionid(tx: Transaction, unionid: str) -> list[BindingRecord]:

@@ -132,10 +132,11 @@ _WHAT_A_SESSION_ALLOWS = Migration(
     # Older code does not know the purpose "seal" in keys_in_use.
     oldest_compatible=2,
     statements=(
-        # The newest session_key of a WeChat user, sealed with the key of this id.
-        # Both or neither.
+        # The newest session_key of a WeChat user, sealed with the key of this id, both
+        # or neither; and when WeChat gave the newest one, also if it was erased since.
         "ALTER TABLE bindings ADD COLUMN session_key BLOB",
         "ALTER TABLE bindings ADD COLUMN session_key_id TEXT",
+        "ALTER TABLE bindings ADD COLUMN session_key_at BIGINT",
         """
         CREATE INDEX bindings_of_a_unionid
           ON bindings (unionid) WHERE unionid IS NOT NULL
@@ -146,8 +147,9 @@ _WHAT_A_SESSION_ALLOWS = Migration(
         """,
         # What WeChat said about a code, for five minutes (auth/exchange_code.py).
         # The digests are SHA-256 of the code and of the caller's request_id;
-        # request_digest is NULL if there was none. settled is OK, or the reason of
-        # the verdict, or NULL while a retry may go on; session_key is there only
+        # request_digest is NULL if there was none. settled is LOGGED_IN or
+        # BOUND_AND_LOGGED_IN, or the reason of the verdict, or NULL while a retry may
+        # go on; session_key is there only
         # until then.
         """
         CREATE TABLE exchanges (

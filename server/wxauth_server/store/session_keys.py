@@ -13,6 +13,37 @@ _LIVE = """
 """
 
 
+def renew_session_key(
+    tx: Transaction,
+    app_id: str,
+    openid: str,
+    *,
+    session_key: bytes | None,
+    session_key_id: str | None,
+    session_key_at: int,
+) -> None:
+    """Store the session_key of a later moment in place of the one that is there, if one is.
+
+    For a code that gave no session: WeChat has put the former one out of use, and
+    the sessions that there are need this one.
+    """
+    tx.execute(
+        """
+        UPDATE bindings SET session_key = :session_key, session_key_id = :session_key_id,
+          session_key_at = :session_key_at
+        WHERE app_id = :app_id AND openid = :openid AND session_key IS NOT NULL
+          AND :session_key_at >= COALESCE(session_key_at, 0)
+        """,
+        {
+            "app_id": app_id,
+            "openid": openid,
+            "session_key": session_key,
+            "session_key_id": session_key_id,
+            "session_key_at": session_key_at,
+        },
+    )
+
+
 def replace_session_key(
     tx: Transaction,
     app_id: str,
@@ -21,12 +52,14 @@ def replace_session_key(
     former: bytes,
     session_key: bytes,
     session_key_id: str,
+    now_ms: int,
 ) -> bool:
     """Store another session_key in place of `former`; False if that is no longer there."""
     return bool(
         tx.execute(
             """
-            UPDATE bindings SET session_key = :session_key, session_key_id = :session_key_id
+            UPDATE bindings SET session_key = :session_key, session_key_id = :session_key_id,
+              session_key_at = :now
             WHERE app_id = :app_id AND openid = :openid AND session_key = :former
             RETURNING openid
             """,
@@ -34,6 +67,7 @@ def replace_session_key(
                 "app_id": app_id,
                 "openid": openid,
                 "former": former,
+                "now": now_ms,
                 "session_key": session_key,
                 "session_key_id": session_key_id,
             },
