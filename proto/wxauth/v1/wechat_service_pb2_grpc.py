@@ -114,6 +114,7 @@ class WeChatServiceServicer:
 
         Fails with
         - CODE_INVALID, CODE_USED: the user presses the button again;
+        - WECHAT_USER_BLOCKED: WeChat blocks this user;
         - WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED: what
         WeChat answered.
         """

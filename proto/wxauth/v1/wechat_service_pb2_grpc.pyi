@@ -65,6 +65,7 @@ class WeChatServiceStub:
 
     Fails with
     - CODE_INVALID, CODE_USED: the user presses the button again;
+    - WECHAT_USER_BLOCKED: WeChat blocks this user;
     - WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED: what
       WeChat answered.
     """
@@ -124,6 +125,7 @@ class WeChatServiceAsyncStub(WeChatServiceStub):
 
     Fails with
     - CODE_INVALID, CODE_USED: the user presses the button again;
+    - WECHAT_USER_BLOCKED: WeChat blocks this user;
     - WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED: what
       WeChat answered.
     """
@@ -198,6 +200,7 @@ class WeChatServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with
         - CODE_INVALID, CODE_USED: the user presses the button again;
+        - WECHAT_USER_BLOCKED: WeChat blocks this user;
         - WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED: what
           WeChat answered.
         """
