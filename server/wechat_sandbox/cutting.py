@@ -22,6 +22,8 @@ class CuttableProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {CUT: {"end": self._cut}}
 
     def _cut(self, *, hard: bool) -> None:
+        if self.transport.is_closing():
+            return  # the client has hung up before: there is no socket any more
         if hard:
             connection = self.transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -4,7 +4,7 @@ A code works once, and the answer to a login can be lost. So what WeChat said
 about a code is kept for five minutes, under digests of the code and of the
 caller's request_id: who comes again with both goes on where the first attempt
 stopped (design.md section 4, step 2). A process that exchanged the code itself
-does not ask WeChat again; another one does, hears that it was used, and looks.
+does not ask WeChat again; another one does, in vain, and then looks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wxauth_server.apps import App
 from wxauth_server.auth.recent import Recent
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CodeInvalid, CodeUsed, WeChatUnavailable
+from wxauth_server.errors import AuthError, CodeInvalid, CodeUsed, WeChatUnavailable
 from wxauth_server.pools import BoundedPool
 from wxauth_server.sealing import Content, Sealer
 from wxauth_server.store import session_keys
@@ -132,9 +132,9 @@ class CodeExchange:
         if known is None:
             try:
                 record = self._ask(app, code, request_id, deadline)
-            except (CodeUsed, CodeInvalid):
-                # By this very request perhaps: at another server, before a restart, or
-                # a moment ago. (WeChat documents no errcode for a second use.)
+            except AuthError:
+                # It was used, by this very request perhaps: at another server, before a
+                # restart, or a moment ago. Whatever WeChat says, the row knows better.
                 known = self._find(key)
                 if known is None:
                     raise

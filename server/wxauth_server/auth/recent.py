@@ -23,6 +23,7 @@ class Recent(Generic[K, V]):
     def put(self, key: K, value: V, *, now_ms: int) -> None:
         with self._lock:
             self._values[key] = (now_ms, value)
+            self._values.move_to_end(key)
             while self._values:
                 oldest_ms, _ = next(iter(self._values.values()))
                 if now_ms - oldest_ms <= self._keep_ms and len(self._values) <= self._most:
