@@ -287,6 +287,19 @@ def test_a_retry_at_another_server(server: RunningServer, neighbour: RunningServ
     assert len(replays(server)) == 1
 
 
+@pytest.mark.parametrize("fault", [{"errcode": 45011}, {"errcode": 40029}, {"fault": "html_502"}])
+def test_a_retry_at_another_server_whatever_wechat_says(
+    server: RunningServer, neighbour: RunningServer, fault: dict[str, Any]
+) -> None:
+    """WeChat may be down by then, or know nothing of the code: the row does."""
+    user = bound(server)
+    request = {"code": server.code(user), "request_id": server.new_request_id()}
+    first = server.login(**request)
+    server.sandbox.next_calls("/sns/jscode2session", **fault)
+    assert neighbour.login(**request) == first
+    assert sessions(server) == 1
+
+
 def test_going_on_at_another_server(server: RunningServer, neighbour: RunningServer) -> None:
     """The row has what WeChat said, sealed: the second server goes on with that."""
     user = server.new_user()
