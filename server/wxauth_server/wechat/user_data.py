@@ -2,7 +2,7 @@
 
 `encryptedData` has no authentication code. Whoever could tell bad padding from
 bad content, by the error or by the time, could forge data with a session_key
-that he does not know, block by block. So all that does not open is one error,
+that they do not know, block by block. So all that does not open is one error,
 and takes the same way through the same work.
 """
 
