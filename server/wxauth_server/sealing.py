@@ -72,6 +72,8 @@ class Sealer:
         cipher = self._ciphers.get(sealed.key_id)
         if cipher is None:
             raise self._alarm(content, app_id, sealed, "the key ring lacks the key")
+        if not isinstance(sealed.ciphertext, bytes):  # SQLite keeps what it is given
+            raise self._alarm(content, app_id, sealed, "changed or moved")
         nonce, ciphertext = sealed.ciphertext[:_NONCE_BYTES], sealed.ciphertext[_NONCE_BYTES:]
         if len(ciphertext) < _TAG_BYTES:
             raise self._alarm(content, app_id, sealed, "cut")

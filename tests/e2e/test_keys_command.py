@@ -226,6 +226,23 @@ def test_keys_are_listed_with_the_rows_that_need_them(data: Path) -> None:
     assert "missing" in done_well(wxauth("keys", "list", cwd=data))
 
 
+def test_a_key_that_only_a_row_names_is_listed(data: Path) -> None:
+    """Somebody changed the row by hand: no start notices, so this command does."""
+    with opened(data) as store:
+        store.write(
+            lambda tx: tx.execute(
+                "INSERT INTO bindings (app_id, openid, account_source, account_id, exclusive,"
+                " bound_at) SELECT 'wx1', 'o1', source, id, 1, 1 FROM accounts"
+            )
+        )
+    seal_for_everybody(data)
+    with opened(data) as store:
+        store.write(lambda tx: tx.execute("UPDATE bindings SET session_key_id = 'seal-00000000'"))
+    [missing] = [key for key in listed("keys", "list", cwd=data) if key["state"] == "missing"]
+    assert (missing["purpose"], missing["id"]) == ("seal", "seal-00000000")
+    assert missing["rows"] > 0
+
+
 @pytest.mark.parametrize("command", ["init", "add", "activate", "retire", "list"])
 def test_each_help_tells_the_order_of_a_rotation(tmp_path: Path, command: str) -> None:
     said = " ".join(done_well(wxauth("keys", command, "-h", cwd=tmp_path)).split())

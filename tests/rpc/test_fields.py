@@ -12,6 +12,7 @@ from wxauth.v1.auth_service_pb2 import LogoutRequest, UnbindRequest, ValidateSes
 from wxauth_server.session_id import new_session_id
 
 NO_PHONES = "this mini-program does not bind by phone number (bind_by_phone)"
+A_PHONE_CODE = "a code of the phone number button: wx.login gives another one"
 A_LOGIN_CODE = "a code of wx.login: the phone number button gives another one"
 NO_REQUEST_ID = "not 22 to 128 visible ASCII characters"
 REBIND_ALONE = "needs username and password"
@@ -42,6 +43,7 @@ PAIR = {"username": "zhangsan", "password": "correct horse battery"}
         ),
         ({"code": "x", "phone_code": "0" * 64}, {"phone_code": NO_PHONES}),
         ({"code": "x", "phone_code": "0" * 32}, {"phone_code": A_LOGIN_CODE}),
+        ({"code": "0a" * 32}, {"code": A_PHONE_CODE}),
         ({"code": "x", "phone_code": "a" * 129}, {"phone_code": "longer than 128 bytes"}),
         (
             {"code": "x", **PAIR, "phone_code": "0" * 64},
@@ -103,6 +105,7 @@ def test_login(server: RunningServer, fields: dict[str, Any], violations: dict[s
             UnbindRequest(session_id=new_session_id(), code="x" * 129),
             {"code": "longer than 128 bytes"},
         ),
+        (UnbindRequest(session_id=new_session_id(), code="0a" * 32), {"code": A_PHONE_CODE}),
         (
             UnbindRequest(session_id=new_session_id(), password="x" * 257),
             {"password": "longer than 256 characters"},
@@ -115,6 +118,7 @@ def test_login(server: RunningServer, fields: dict[str, Any], violations: dict[s
         "unbind",
         "unbind-proof",
         "unbind-code",
+        "unbind-phone-code",
         "unbind-pw",
     ],
 )

@@ -300,6 +300,10 @@ def move_from_another_user(server: RunningServer) -> None:
     change(server, session_key=theirs)
 
 
+def make_it_a_text(server: RunningServer) -> None:
+    change(server, session_key="x" * 60)
+
+
 def name_a_key_that_is_not_there(server: RunningServer) -> None:
     change(server, session_key_id="seal-00000000")
 
@@ -321,6 +325,7 @@ def change(server: RunningServer, **columns: Any) -> None:
         (flip_a_bit, "changed or moved"),
         (cut_short, "cut"),
         (move_from_another_user, "changed or moved"),
+        (make_it_a_text, "changed or moved"),
         (name_a_key_that_is_not_there, "the key ring lacks the key"),
         (forget_which_key, "the key ring lacks the key"),
     ],

@@ -482,12 +482,16 @@ def test_what_does_not_open_is_erased_with_an_alarm(
         bind(tx, 3, sealed_for(ring, 4))  # moved here from another user
         bind(tx, 5, None)
         tx.execute("UPDATE bindings SET session_key_id = :id WHERE openid = 'o5'", {"id": seal})
+        bind(tx, 6, Sealed(seal, b"x" * 60))
+        tx.execute(
+            "UPDATE bindings SET session_key = CAST(session_key AS TEXT) WHERE openid = 'o6'"
+        )
 
     store.write(write)
     former, new = rotated(path)
-    assert retire(store, new, former)[:2] == (1, 3)
+    assert retire(store, new, former)[:2] == (1, 4)
     assert list(stored(store)) == [(APP, "o1")]
-    assert [record.getMessage() for record in caplog.records] == ["sealed value does not open"] * 3
+    assert [record.getMessage() for record in caplog.records] == ["sealed value does not open"] * 4
 
 
 def test_a_server_with_the_former_ring_is_noticed(

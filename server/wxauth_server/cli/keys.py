@@ -32,7 +32,7 @@ from wxauth_server.keyring import (
     load_keyring,
 )
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.store.keys import count_sealed, forget_key, keys_in_use
+from wxauth_server.store.keys import count_sealed, forget_key, keys_in_use, seal_keys_of_rows
 
 #: The end of each command's help: who reads one of them is about to do them all.
 _ROTATION = """
@@ -177,6 +177,11 @@ def list_keys(
     if database_exists(configuration):
         with existing_store(configuration) as store:
             needed = store.read(keys_in_use)
+            needed += [
+                (Purpose.SEAL.value, key_id)
+                for key_id in store.read(seal_keys_of_rows)
+                if (Purpose.SEAL.value, key_id) not in needed
+            ]
             ids = {key_id for _, key_id, _ in keys}
             keys += [(purpose, id_, _MISSING) for purpose, id_ in needed if id_ not in ids]
             rows = store.read(lambda tx: {i: count_rows(tx, Purpose(p), i) for p, i, _ in keys})

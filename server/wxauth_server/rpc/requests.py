@@ -45,15 +45,16 @@ MAX_USER_DATA_BYTES = 16_384
 
 #: 22 characters of base64url carry 128 bits.
 _REQUEST_ID = re.compile(r"[!-~]{22,128}")
-#: wechat-api.md section 2. The phone button's codes are 64 hex digits.
+#: wechat-api.md section 2. What looks like neither is for WeChat to judge.
 _LOGIN_CODE = re.compile(r"0[0-9A-Za-z]{31}")
+_PHONE_CODE = re.compile(r"[0-9a-f]{64}")
 
 
 def check_login(request: LoginRequest) -> None:
     """Raises: RequestInvalid, naming every field that is wrong."""
     violations = _Violations()
     violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
-    violations.text("code", request.code, MAX_CODE_BYTES, required=True)
+    violations.login_code("code", request.code, required=True)
     violations.text("username", request.username, MAX_USERNAME_BYTES)
     violations.password("password", request.password)
     if request.username and not request.password:
@@ -91,7 +92,7 @@ def check_unbind(request: UnbindRequest) -> None:
     """Raises: RequestInvalid, SessionInvalid."""
     _check_session_id(request.session_id)
     violations = _Violations()
-    violations.text("code", request.code, MAX_CODE_BYTES)
+    violations.login_code("code", request.code)
     violations.password("password", request.password)
     if not request.code and not request.password:
         violations.add("proof", "required: a code or the password")
@@ -166,6 +167,12 @@ class _Violations:
         if len(value.encode()) > most_bytes:
             self.add(field, f"longer than {most_bytes} bytes")
         return len(self._found) == found
+
+    def login_code(self, field: str, value: str, *, required: bool = False) -> None:
+        if self.text(field, value, MAX_CODE_BYTES, required=required) and _PHONE_CODE.fullmatch(
+            value
+        ):
+            self.add(field, "a code of the phone number button: wx.login gives another one")
 
     def phone_code(self, field: str, value: str, *, required: bool = False) -> None:
         if self.text(field, value, MAX_CODE_BYTES, required=required) and _LOGIN_CODE.fullmatch(

@@ -15,6 +15,8 @@ class AccountRecord(NamedTuple):
     username: str | None
     display_name: str | None
     phone: str | None
+    #: Since when the number is known to be this user's; None if it is not known.
+    phone_verified_at: int | None
     password: str | None
     password_version: int
     created_at: int
@@ -25,8 +27,8 @@ class AccountRecord(NamedTuple):
         return (self.source, self.id)
 
 
-_COLUMNS = """source, id, username, display_name, phone, password, password_version,
-  created_at, disabled_at"""
+_COLUMNS = """source, id, username, display_name, phone, phone_verified_at, password,
+  password_version, created_at, disabled_at"""
 
 
 def find_account(tx: Transaction, source: str, account_id: str) -> AccountRecord | None:
@@ -170,6 +172,21 @@ def update_password_hash(
         WHERE source = :source AND id = :id AND password_version = :version
         """,
         {"source": source, "id": account_id, "password": password, "version": verified_version},
+    )
+
+
+def update_phone(
+    tx: Transaction, source: str, account_id: str, *, phone: str | None, verified_at: int | None
+) -> AccountRecord | None:
+    """Store another number, or none, and since when it is verified; None if no such account."""
+    return _one(
+        tx.execute(
+            f"""
+            UPDATE accounts SET phone = :phone, phone_verified_at = :verified_at
+            WHERE source = :source AND id = :id RETURNING {_COLUMNS}
+            """,  # noqa: S608
+            {"source": source, "id": account_id, "phone": phone, "verified_at": verified_at},
+        )
     )
 
 

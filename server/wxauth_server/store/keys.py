@@ -90,6 +90,17 @@ def count_sealed(tx: Transaction, key_id: str) -> int:
     return int(count)
 
 
+def seal_keys_of_rows(tx: Transaction) -> list[str]:
+    """The ids of the seal keys that sealed session_keys name. Looks at every row."""
+    rows = tx.execute(
+        """
+        SELECT session_key_id FROM bindings WHERE session_key_id IS NOT NULL
+        UNION SELECT session_key_id FROM exchanges WHERE session_key_id IS NOT NULL
+        """
+    )
+    return [key_id for (key_id,) in rows]
+
+
 def sealed_bindings(
     tx: Transaction, key_id: str, *, after: SealedRow | None, limit: int
 ) -> list[SealedRow]:
