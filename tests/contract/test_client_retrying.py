@@ -37,6 +37,7 @@ from wxauth_client import (
     StoreUnavailable,
     WeChatUnavailable,
     WxauthError,
+    calls,
     retrying,
 )
 from wxauth_client.errors import OF_THE_CONTRACT
@@ -51,7 +52,7 @@ REASONS_RETRIED = {"DEADLINE_TOO_SHORT", "OVERLOADED", "STORE_UNAVAILABLE", "WEC
 REASONS = [name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number]
 
 #: Without a reason of wxauth; RESOURCE_EXHAUSTED is gRPC's own limit of calls.
-STATUSES_RETRIED = {"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+UNREACHABLE = {"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"}
 STATUSES = [status.name for status in grpc.StatusCode if status is not grpc.StatusCode.OK]
 
 
@@ -132,7 +133,30 @@ def test_a_bare_status_is_retried_or_not(
     server.answers["Login"] = fail(status)
     with pytest.raises(WxauthError):
         log_in(timeout_s=20)
-    assert len(server.requests("Login")) == (4 if status in STATUSES_RETRIED else 1)
+    expected = 7 if status in UNREACHABLE else 4 if status == "DEADLINE_EXCEEDED" else 1
+    assert len(server.requests("Login")) == expected
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("unreachable", "overloaded"), [(2, 2), (3, 1), (5, 1)])
+def test_a_server_that_is_back_and_overloaded_gets_no_more_than_before(
+    log_in: LogIn, server: ScriptedServer, unreachable: int, overloaded: int
+) -> None:
+    """All attempts count towards its four, whatever the others failed of."""
+    refusal = refuse("OVERLOADED", "RESOURCE_EXHAUSTED")
+    server.answers["Login"] = in_turn(*[fail("UNAVAILABLE")] * unreachable, refusal)
+    with pytest.raises(Overloaded):
+        log_in(timeout_s=20)
+    assert len(server.requests("Login")) == unreachable + overloaded
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_overloaded_server_that_goes_down(log_in: LogIn, server: ScriptedServer) -> None:
+    refusal = refuse("OVERLOADED", "RESOURCE_EXHAUSTED")
+    server.answers["Login"] = in_turn(*[refusal] * 3, fail("UNAVAILABLE"))
+    with pytest.raises(ServerUnreachable):
+        log_in(timeout_s=20)
+    assert len(server.requests("Login")) == 7
 
 
 @pytest.mark.usefixtures("quick")
@@ -471,21 +495,17 @@ FAILURES = st.builds(
 )
 
 
-@given(st.integers(1, 6), FAILURES, st.floats(-1, 30), st.floats(0, 1))
+@given(st.integers(1, 9), FAILURES, st.floats(-1, 30), st.floats(0, 1))
 def test_a_wait_fits_and_is_no_shorter_than_asked(
     attempts: int, failure: WxauthError, left_s: float, chance: float
 ) -> None:
     delay_s = next_delay_s(LOGIN, attempts, failure, left_s, chance)
+    most = LOGIN.after.get(type(failure), 1)
     if delay_s is None:
-        longest_s = max(0.1 * 2 ** (attempts - 1), failure.retry_after_s or 0) * 1.5
-        assert (
-            attempts >= 4
-            or not isinstance(failure, LOGIN.after)
-            or longest_s + MIN_ATTEMPT_S > left_s
-        )
+        longest_s = max(min(0.1 * 2 ** (attempts - 1), 2), failure.retry_after_s or 0) * 1.5
+        assert attempts >= most or longest_s + MIN_ATTEMPT_S > left_s
     else:
-        assert attempts < 4
-        assert isinstance(failure, LOGIN.after)
+        assert attempts < most
         assert delay_s >= (failure.retry_after_s or 0)
         assert delay_s + MIN_ATTEMPT_S <= left_s
     assert next_delay_s(ONCE, attempts, failure, left_s, chance) is None
@@ -511,6 +531,17 @@ def test_the_delays(
     assert next_delay_s(LOGIN, attempts, failure, 8, chance) == (
         expected if expected is None else pytest.approx(expected)
     )
+
+
+@pytest.mark.parametrize("chance", [0, 1])
+def test_how_long_a_server_may_be_away(chance: float) -> None:
+    """At least 4 s, whatever the chance, and all of it within a login's 8 s."""
+    delays = [
+        next_delay_s(LOGIN, attempts, ServerUnreachable(), 8, chance) for attempts in range(1, 8)
+    ]
+    expected = [0.1, 0.2, 0.4, 0.8, 1.6, 2]
+    assert delays == [*(pytest.approx(each * (1 + chance / 2)) for each in expected), None]
+    assert 4 <= sum(delay for delay in delays if delay) <= calls.LOGIN_TIMEOUT_S - MIN_ATTEMPT_S
 
 
 def test_a_delay_that_just_fits() -> None:

@@ -79,10 +79,38 @@ def test_retry_after_in_whole_seconds(
     assert http.post("/login", json={"code": "c"}).headers.get("Retry-After") == header
 
 
+@pytest.mark.parametrize(
+    ("answer", "header"),
+    [
+        pytest.param(fail("UNAVAILABLE"), "1", id="unreachable"),
+        pytest.param(fail("DEADLINE_EXCEEDED"), "1", id="deadline"),
+        pytest.param(refuse("DEADLINE_TOO_SHORT", "DEADLINE_EXCEEDED"), "1", id="too short"),
+        pytest.param(refuse("CALLER_FORBIDDEN", "PERMISSION_DENIED"), "1", id="not admitted"),
+        pytest.param(refuse("STORE_UNAVAILABLE", "UNAVAILABLE"), "1", id="the server says none"),
+        pytest.param(
+            refuse("WECHAT_UNAVAILABLE", "UNAVAILABLE", retry_after_s=60), "60", id="it says 60 s"
+        ),
+        pytest.param(fail("UNKNOWN"), None, id="a fault"),
+    ],
+)
+def test_every_503_and_504_says_when_to_come_again(
+    http: httpx.Client, server: ScriptedServer, answer: Answer, header: str | None
+) -> None:
+    server.answers = dict.fromkeys(server.answers, answer)
+    for got in (
+        http.post("/login", json={"code": "c"}),
+        http.get("/session", headers=BEARER),
+        http.post("/logout", headers=BEARER),
+    ):
+        assert got.headers.get("Retry-After") == header
+        assert (got.status_code in (503, 504)) == (header is not None)
+
+
 def test_violations_carry_the_names_of_http(http: httpx.Client, server: ScriptedServer) -> None:
     server.answers["Login"] = refuse(
         "REQUEST_INVALID",
         "INVALID_ARGUMENT",
+        message="app_id: too long; client.device: too long",
         violations=[
             ("app_id", "too long"),
             ("client.device", "too long"),
@@ -101,6 +129,7 @@ def test_violations_carry_the_names_of_http(http: httpx.Client, server: Scripted
         {"field": "requestId", "problem": "too short"},
         {"field": "rebind", "problem": "needs a password"},
     ]
+    assert error["message"] == "The request is not valid."
 
 
 def test_metadata_carry_the_names_of_http(http: httpx.Client, server: ScriptedServer) -> None:
@@ -171,3 +200,5 @@ def test_no_server(lost: httpx.Client) -> None:
         error = answer.json()["error"]
         assert (answer.status_code, error["reason"]) == (503, "SERVER_UNREACHABLE")
         assert "127.0.0.1" not in answer.text
+        assert answer.headers["Retry-After"] == "1"
+    assert lost.get("/readyz").headers["Retry-After"] == "1"

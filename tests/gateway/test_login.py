@@ -137,34 +137,35 @@ def test_the_user_agent_is_cut_to_512_bytes(
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "field", "problem"),
     [
-        ({}, "code"),
-        ({"code": "c", "app_id": "wx1"}, "app_id"),
-        ({"code": "c", "appId": "wx1", "app_id": "wx1"}, "app_id"),
-        ({"code": "c", "more": 1}, "more"),
-        ({"code": 1}, "code"),
-        ({"code": None}, "code"),
-        ({"code": "c", "password": True}, "password"),
-        ({"code": "c", "username": ["a"]}, "username"),
-        ({"code": "c", "appId": {}}, "appId"),
-        ({"code": "c", "phone_code": "f"}, "phone_code"),
-        ({"code": "c", "phoneCode": 1}, "phoneCode"),
-        ({"code": "c", "request_id": "r"}, "request_id"),
-        ({"code": "c", "requestId": None}, "requestId"),
-        ({"code": "c", "rebind": "true"}, "rebind"),
-        ({"code": "c", "rebind": 1}, "rebind"),
+        ({}, "code", "required"),
+        ({"code": "c", "app_id": "wx1"}, "app_id", "not known here"),
+        ({"code": "c", "appId": "wx1", "app_id": "wx1"}, "app_id", "not known here"),
+        ({"code": "c", "more": 1}, "more", "not known here"),
+        ({"code": 1}, "code", "must be a text"),
+        ({"code": None}, "code", "must be a text"),
+        ({"code": "c", "password": True}, "password", "must be a text"),
+        ({"code": "c", "username": ["a"]}, "username", "must be a text"),
+        ({"code": "c", "appId": {}}, "appId", "must be a text"),
+        ({"code": "c", "phone_code": "f"}, "phone_code", "not known here"),
+        ({"code": "c", "phoneCode": 1}, "phoneCode", "must be a text"),
+        ({"code": "c", "request_id": "r"}, "request_id", "not known here"),
+        ({"code": "c", "requestId": None}, "requestId", "must be a text"),
+        ({"code": "c", "rebind": "true"}, "rebind", "must be true or false"),
+        ({"code": "c", "rebind": 1}, "rebind", "must be true or false"),
+        ({"code": "c", "k" * 70: 1}, "k" * 64, "not known here"),
     ],
     ids=str,
 )
 def test_a_body_that_is_not_a_login(
-    http: httpx.Client, server: ScriptedServer, body: dict[str, Any], field: str
+    http: httpx.Client, server: ScriptedServer, body: dict[str, Any], field: str, problem: str
 ) -> None:
     answer = http.post("/login", json=body)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["status"]) == (400, 400, "INVALID_ARGUMENT")
     assert error["reason"] == "REQUEST_INVALID"
-    assert [violation["field"] for violation in error["violations"]] == [field]
+    assert error["violations"] == [{"field": field, "problem": problem}]
     assert server.asked == []
 
 
@@ -174,8 +175,14 @@ def test_a_refusal_quotes_no_value(http: httpx.Client) -> None:
     assert "CANARY" not in answer.text
 
 
-def test_a_login_without_a_body(http: httpx.Client) -> None:
-    assert http.post("/login").status_code == 400
+@pytest.mark.parametrize("path", ["/login", "/unbind", "/wechat/phone-number"])
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}], ids=str)
+def test_without_a_body(http: httpx.Client, path: str, headers: dict[str, str]) -> None:
+    answer = http.post(path, headers=headers | {"Authorization": f"Bearer {SESSION_ID}"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["violations"] == [
+        {"field": "", "problem": "the body is missing: a JSON object is required"}
+    ]
 
 
 def test_get_login_is_off_by_default(http: httpx.Client, server: ScriptedServer) -> None:
@@ -221,6 +228,21 @@ def test_a_query_that_is_not_a_login(
     assert answer.status_code == 400
     assert answer.json()["error"]["reason"] == "REQUEST_INVALID"
     assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "problem"),
+    [
+        ("username=a", "code", "required"),
+        ("code=c&app_id=wx1", "app_id", "not known here"),
+        ("code=c&rebind=true", "rebind", "not known here"),
+    ],
+)
+def test_what_is_wrong_with_a_query(
+    lenient: httpx.Client, query: str, field: str, problem: str
+) -> None:
+    error = lenient.get(f"/login?{query}").json()["error"]
+    assert error["violations"] == [{"field": field, "problem": problem}]
 
 
 def test_other_methods_name_both_where_get_is_allowed(lenient: httpx.Client) -> None:

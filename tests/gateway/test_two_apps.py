@@ -107,6 +107,7 @@ def test_what_names_no_app_selects_none(company: Company, headers: list[tuple[st
     error = refused.json()["error"]
     assert (refused.status_code, error["reason"]) == (400, "REQUEST_INVALID")
     assert [violation["field"] for violation in error["violations"]] == ["appId"]
+    assert "app_id" not in refused.text  # the name of gRPC
     assert len(company.sandbox.exchanges()) == asked
 
 

@@ -177,6 +177,19 @@ def test_data_goes_through_as_it_is(
     assert answer.json()["data"] == json.loads(data)
 
 
+def test_only_what_utf8_cannot_hold_is_escaped(
+    http: httpx.Client, server: ScriptedWeChatServer
+) -> None:
+    data = r'{"nickName": "J\u00fcrgen \u5f20\ud83d\ude00 \"\\u00fc\" \ud83d"}'
+    server.answers["DecryptUserData"] = say(
+        pb.DecryptUserDataResponse(data=data, watermark_time=at(NOON))
+    )
+    answer = user_data(http, ENCRYPTED)
+    written = r'{"nickName":"Jürgen 张😀 \"\\u00fc\" \ud83d"}'
+    assert written.encode() in answer.content
+    assert answer.json()["data"] == json.loads(data)
+
+
 # --- Its size, and the log --------------------------------------------------------
 
 

@@ -31,7 +31,10 @@ _MEANINGS = {
     504: "No answer in time. What was asked may or may not have been done.",
 }
 _RETRY_AFTER = {
-    "Retry-After": {"description": "Seconds to wait, where known.", "schema": {"type": "integer"}}
+    "Retry-After": {
+        "description": "Seconds to wait; with 429 where known.",
+        "schema": {"type": "integer"},
+    }
 }
 _CHALLENGE = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
 
@@ -47,7 +50,7 @@ def error_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     documented: dict[int | str, dict[str, Any]] = {}
     for code in sorted({*codes, 400, 405, 431, 500}):
         documented[code] = {"model": ErrorAnswer, "description": _MEANINGS[code]}
-        if code in (429, 503):
+        if code in (429, 503, 504):
             documented[code]["headers"] = _RETRY_AFTER
         if code == 401:
             documented[code]["headers"] = _CHALLENGE

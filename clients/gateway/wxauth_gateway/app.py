@@ -17,6 +17,7 @@ from wxauth_client import AsyncAuthClient, WxauthError
 from wxauth_gateway import docs, errors, leave, login, probes, session, wechat
 from wxauth_gateway.edge import Edge
 from wxauth_gateway.settings import GatewaySettings
+from wxauth_gateway.violations import violations_of
 
 
 def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None) -> ASGIApp:
@@ -79,15 +80,7 @@ async def _client_error(_request: Request, error: Exception) -> Response:
 async def _request_error(_request: Request, error: Exception) -> Response:
     """A body that is not the documented one. Quotes field names, never values."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return errors.bad_request(
-        *(
-            (
-                ".".join(str(part) for part in problem["loc"][1:])[:64],
-                problem["msg"].removeprefix("Value error, "),
-            )
-            for problem in error.errors()
-        )
-    ).response()
+    return errors.bad_request(*violations_of(error.errors(), below=1)).response()
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:

@@ -62,6 +62,11 @@ _FIELD_NAMES = {
     "client.user_agent": "User-Agent",
 }
 
+_NOT_VALID = "The request is not valid."
+
+# For a 503 or 504 where the server says nothing else: about what it takes to start.
+_RETRY_AFTER_S = "1"
+
 
 @dataclass(frozen=True)
 class HttpError:
@@ -90,6 +95,8 @@ class HttpError:
         headers = dict(self.headers)
         if self.code == 401:
             headers["WWW-Authenticate"] = "Bearer"  # RFC 9110: a 401 has one
+        if self.code in (503, 504):
+            headers.setdefault("Retry-After", _RETRY_AFTER_S)
         return Response(
             json.dumps({"error": error}, ensure_ascii=False),
             self.code,
@@ -124,14 +131,16 @@ def of_client(error: WxauthError) -> HttpError:
     metadata = dict(error.metadata)
     if "field" in metadata:
         metadata["field"] = _FIELD_NAMES.get(metadata["field"], metadata["field"])
+    message = error.message
     violations: Iterable[tuple[str, str]] = ()
-    if isinstance(error, RequestInvalid):
+    if isinstance(error, RequestInvalid) and error.violations:
+        message = _NOT_VALID  # the server's own names the fields, in the names of gRPC
         violations = ((_FIELD_NAMES.get(name, name), problem) for name, problem in error.violations)
     return HttpError(
         HTTP_STATUS.get(error.status, 500),
         error.status,
         error.reason,
-        error.message,
+        message,
         metadata,
         tuple(violations),
         headers,
@@ -152,7 +161,7 @@ def of_fault(error: BaseException) -> HttpError:
 
 
 def bad_request(*violations: tuple[str, str]) -> HttpError:
-    return _invalid(400, "INVALID_ARGUMENT", "The request is not valid.", violations)
+    return _invalid(400, "INVALID_ARGUMENT", _NOT_VALID, violations)
 
 
 def not_found() -> HttpError:

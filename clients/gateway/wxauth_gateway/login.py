@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wxauth_client import AsyncAuthClient, ClientInfo, RequestInvalid, Violation
+from wxauth_client import AsyncAuthClient, ClientInfo
+from wxauth_gateway import errors
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.messages import LoginAnswer, LoginBody, LoginQuery
+from wxauth_gateway.violations import violations_of
 
 # WeChat sets the Referer and a mini-program cannot: wechat-api.md section 5. Yet
 # anything else can send it, so it selects the app and proves nothing. No comma:
@@ -61,7 +63,11 @@ def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
         """
         # The parameters above are for the documentation; these are read strictly.
         del code, username, password, phone_code, request_id, app_id, device
-        return await _login(client(), request, read_query(request.scope["query_string"]))
+        try:
+            query = read_query(request.scope["query_string"])
+        except QueryInvalid as invalid:
+            return errors.bad_request(*invalid.violations).response()
+        return await _login(client(), request, query)
 
     api.add_api_route(
         "/login",
@@ -89,10 +95,18 @@ async def _login(
     return answer(LoginAnswer.of(login))
 
 
+class QueryInvalid(Exception):
+    """`violations` are (parameter, what is wrong), in the names of HTTP."""
+
+    def __init__(self, *violations: tuple[str, str]) -> None:
+        super().__init__("not the query string of a login")
+        self.violations = violations
+
+
 def read_query(query: bytes) -> LoginQuery:
     """The login in a query string: each parameter once, known, and in UTF-8.
 
-    Raises RequestInvalid.
+    Raises QueryInvalid.
     """
     try:
         pairs = parse_qsl(
@@ -103,25 +117,17 @@ def read_query(query: bytes) -> LoginQuery:
             max_num_fields=len(LoginQuery.model_fields),
         )
     except ValueError:  # its message would quote the query
-        raise _invalid(("", "not a query string of known parameters in UTF-8")) from None
+        raise QueryInvalid(("", "not a query string of known parameters in UTF-8")) from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _invalid(("", "a parameter stands twice"))
+        raise QueryInvalid(("", "a parameter stands twice"))
     if any("\0" in value for value in fields.values()):
-        raise _invalid(("", "a text contains NUL"))
+        raise QueryInvalid(("", "a text contains NUL"))
     try:
         return LoginQuery.model_validate(fields)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-        raise _invalid(
-            *((str(problem["loc"][-1])[:64], problem["msg"]) for problem in problems)
-        ) from None
-
-
-def _invalid(*violations: tuple[str, str]) -> RequestInvalid:
-    error = RequestInvalid("The request is not valid.")
-    error.violations = tuple(Violation(*violation) for violation in violations)
-    return error
+        raise QueryInvalid(*violations_of(problems)) from None
 
 
 def _app_of_referer(request: Request) -> str:

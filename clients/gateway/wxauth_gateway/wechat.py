@@ -55,9 +55,15 @@ def add_routes(api: FastAPI, client: ClientSource) -> None:
             await client().decrypt_user_data(session_id, body.encrypted_data, body.iv)
         )
         # Not by pydantic: a nickname that WeChat cut within a character holds half
-        # a surrogate pair, which JSON can escape and UTF-8 cannot hold.
-        text = json.dumps(opened.model_dump(by_alias=True), separators=(",", ":"), allow_nan=False)
-        return Response(text, media_type="application/json")
+        # a surrogate pair, which UTF-8 cannot hold. JSON can escape it, and writes
+        # it as Python's "backslashreplace" does.
+        text = json.dumps(
+            opened.model_dump(by_alias=True),
+            ensure_ascii=False,
+            separators=(",", ":"),
+            allow_nan=False,
+        )
+        return Response(text.encode("utf-8", "backslashreplace"), media_type="application/json")
 
     api.add_api_route(
         "/wechat/phone-number",

@@ -77,10 +77,11 @@ class AuthClient:
         after asking the user. `phone_code`, of the phone number button, binds
         where the mini-program allows it.
 
-        Sent up to 4 times, 5 s each, until something is decided; one session
-        comes of it, since all attempts have the same `request_id`. Give one
-        (22 to 128 bytes of visible ASCII, at least 128 bits from `secrets`) to
-        repeat the call by yourself within 60 s: that gives the same session.
+        Sent up to 4 times, or 7 to a server that cannot be reached, 5 s each,
+        until something is decided; one session comes of it, since all attempts
+        have the same `request_id`. Give one (22 to 128 bytes of visible ASCII,
+        at least 128 bits from `secrets`) to repeat the call by yourself within
+        60 s: that gives the same session.
         docs/python-client.md says what to do after each failure.
         """
         call = calls.login(

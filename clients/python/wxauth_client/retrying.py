@@ -7,7 +7,8 @@ attempt, wait for no slot, and tell a verdict from a failure by the status only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from wxauth_client.errors import (
     DeadlineExceeded,
@@ -26,12 +27,14 @@ MIN_ATTEMPT_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a call is sent in all, and after which failures again."""
+    """After which failures a call is sent again, and how long after."""
 
-    max_attempts: int = 1
+    # Of each such failure, the attempts there are in all, whatever the others
+    # failed of: the one that makes up this number and fails so is the last.
+    after: Mapping[type[WxauthError], int] = field(default_factory=dict)
     attempt_timeout_s: float = math.inf  # within the deadline of the call
     first_delay_s: float = 0.0  # doubles with each attempt
-    after: tuple[type[WxauthError], ...] = ()
+    max_delay_s: float = math.inf  # up to this; a server may ask for more
 
 
 ONCE = RetryPolicy()
@@ -39,21 +42,24 @@ ONCE = RetryPolicy()
 # Safe with a request_id only: the server then goes on where the former attempt
 # stopped, or gives the session that it has begun (auth_service.proto, Login).
 LOGIN = RetryPolicy(
-    max_attempts=4,
+    # No answer, or one that decides nothing. Everything else is a verdict: final
+    # for the code, so that a repetition would be CODE_USED.
+    after={
+        # A server that was killed needs 1 s and more to be back, and gRPC up to 2 s
+        # to notice. So 5.1 to 7.7 s of waiting, which costs nobody anything.
+        ServerUnreachable: 7,
+        # These have cost a server something: 0.7 s of waiting, or what it asks for.
+        DeadlineExceeded: 4,
+        DeadlineTooShort: 4,
+        StoreUnavailable: 4,
+        Overloaded: 4,
+        WeChatUnavailable: 4,
+    },
     # Of a login's 8 s: an answer lost without a trace leaves 3 s to ask for it
     # again, and a server that waits for WeChat (3 s) is not cut short.
     attempt_timeout_s=5.0,
     first_delay_s=0.1,
-    # No answer, or one that decides nothing. Everything else is a verdict: final
-    # for the code, so that a repetition would be CODE_USED.
-    after=(
-        ServerUnreachable,
-        DeadlineExceeded,
-        DeadlineTooShort,
-        StoreUnavailable,
-        Overloaded,
-        WeChatUnavailable,
-    ),
+    max_delay_s=2.0,  # as gRPC between two tries to connect: channel.py
 )
 
 
@@ -66,8 +72,8 @@ def next_delay_s(
     the call's deadline. `chance`, from 0 to 1, spreads what would otherwise come
     all at once, by up to a half; never to less than the server asked for.
     """
-    if attempts >= policy.max_attempts or not isinstance(failure, policy.after):
+    if attempts >= policy.after.get(type(failure), 1):
         return None
-    backoff_s = policy.first_delay_s * 2 ** (attempts - 1)
+    backoff_s = min(policy.first_delay_s * 2 ** (attempts - 1), policy.max_delay_s)
     delay_s = max(backoff_s, failure.retry_after_s or 0.0) * (1 + chance / 2)
     return delay_s if delay_s + MIN_ATTEMPT_S <= left_s else None
