@@ -9,7 +9,7 @@
 `POST /_control/platforms`              an app joins or leaves an Open Platform account
 `POST /_control/blocked`                a user becomes one of high risk, or no longer
 
-A bad request gets 400 and {"error": "<what is wrong>"}; nothing it sent is repeated.
+A bad request gets 400 and {"error": "<what is wrong>"}; no value that it sent is repeated.
 """
 
 from __future__ import annotations

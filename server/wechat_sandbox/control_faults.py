@@ -25,6 +25,7 @@ from wechat_sandbox.control_request import Asked, RequestRefused, explaining, re
 from wechat_sandbox.mischief import MAX_SLOW_MS, MischiefRefused, mischief_of
 from wechat_sandbox.mischief_maker import AFTER, BEFORE, Fate, MischiefMaker
 
+_FAULTS = (*BEFORE, *AFTER)
 _FILTERS = ("path", "appid", "user")
 _MOST_ORDERED = 10_000
 # Errcodes are numbers of at most 7 digits.
@@ -107,8 +108,15 @@ class FaultControl:
             if errcode == 0:
                 raise RequestRefused("errcode: must not be 0, which is success")
             fate = Fate(fault="errcode", errcode=errcode)
+        elif "fault" in asked:
+            fate = Fate(fault=asked.one_of("fault", _FAULTS))
+        elif times == 0:
+            fate = Fate()  # what is taken back need not be said again
         else:
-            fate = Fate(fault=asked.one_of("fault", (*BEFORE, *AFTER)))
+            raise RequestRefused(
+                f"fault or errcode: one of them is needed, a fault of {', '.join(_FAULTS)}, "
+                "or any errcode but 0"
+            )
         self._mischief.order(path, fate, times)
         return JSONResponse({"times": times})
 

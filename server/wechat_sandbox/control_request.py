@@ -12,6 +12,9 @@ from starlette.responses import JSONResponse, Response
 # Our limits: far above any honest use, low enough that nobody fills the memory by mistake.
 MAX_BODY_BYTES = 65_536
 MAX_NAME_CHARS = 128
+# Above any field of ours, below the shortest secret of WeChat's, a session_key of
+# 24: a name that is repeated is none that slipped into the wrong place.
+_MOST_REPEATED_CHARS = 23
 
 
 class RequestRefused(Exception):
@@ -24,8 +27,9 @@ class Asked:
     def __init__(self, fields: dict[str, Any], known: tuple[str, ...]) -> None:
         for name in fields:
             if name not in known:
-                # Not repeated: it may be a secret that slipped into the wrong place.
-                raise RequestRefused(f"body: has a field besides {', '.join(known)}")
+                short = len(name) <= _MOST_REPEATED_CHARS and name.isprintable()
+                named = repr(name) if short else "of a long or unprintable name"
+                raise RequestRefused(f"body: has a field besides {', '.join(known)}: {named}")
         self._fields = fields
 
     def __contains__(self, name: str) -> bool:

@@ -16,8 +16,14 @@ from wxauth_server.store.accounts import (
     set_disabled,
     update_password,
     update_password_hash,
+    update_phone,
 )
 from wxauth_server.store.interface import Store
+
+
+def password_of(store: Store) -> tuple[str | None, int]:
+    account = account_of(store)
+    return account.password, account.password_version
 
 
 class AccountPromises:
@@ -45,6 +51,7 @@ class AccountPromises:
             username="ZhangSan",
             display_name="张三",
             phone="+8613800138000",
+            phone_verified_at=None,
             password="scheme$id$hash",
             password_version=1,
             created_at=NOW,
@@ -107,7 +114,7 @@ class AccountPromises:
 
         for version, password in enumerate(["b", "b", "c"], start=2):
             assert change(password)
-            assert account_of(store)[5:7] == (password, version)
+            assert password_of(store) == (password, version)
         assert not store.write(lambda tx: update_password(tx, "local", "2", "x"))
 
     def test_a_rehash_is_the_same_version(self, store: Store) -> None:
@@ -116,12 +123,12 @@ class AccountPromises:
         store.write(
             lambda tx: update_password_hash(tx, *ACCOUNT, password="anew", verified_version=1)
         )
-        assert account_of(store)[5:7] == ("anew", 1)
+        assert password_of(store) == ("anew", 1)
         store.write(lambda tx: update_password(tx, *ACCOUNT, "another"))
         store.write(
             lambda tx: update_password_hash(tx, *ACCOUNT, password="late", verified_version=1)
         )
-        assert account_of(store)[5:7] == ("another", 2)
+        assert password_of(store) == ("another", 2)
 
     def test_an_account_is_disabled_and_enabled(self, store: Store) -> None:
         """The row as it is then, with the time; None for an account that is not there."""
@@ -133,6 +140,26 @@ class AccountPromises:
         assert enabled == account_of(store)
         assert enabled.disabled_at is None
         assert store.write(lambda tx: set_disabled(tx, "local", "2", disabled_at=NOW)) is None
+
+    def test_a_phone_number_is_set_and_removed(self, store: Store) -> None:
+        """The row as it is then, nothing else changed; None for an account that is not there."""
+        add_account(store, username="zhangsan", password="a")
+        before = account_of(store)
+
+        def change(
+            account_id: str, phone: str | None, verified_at: int | None
+        ) -> AccountRecord | None:
+            return store.write(
+                lambda tx: update_phone(
+                    tx, "local", account_id, phone=phone, verified_at=verified_at
+                )
+            )
+
+        for phone, verified_at in (("+8613800138000", NOW), ("+8613800138001", None), (None, None)):
+            changed = change("1", phone, verified_at)
+            assert changed == account_of(store)
+            assert changed == before._replace(phone=phone, phone_verified_at=verified_at)
+        assert change("2", "+8613800138000", NOW) is None
 
     def test_accounts_are_listed_oldest_first(self, store: Store) -> None:
         """Of one source, ties by id, up to the limit."""

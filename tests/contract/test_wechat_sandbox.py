@@ -251,7 +251,22 @@ def test_only_get_is_served(sandbox: RunningSandbox) -> None:
         (
             "codes",
             b'{"appid":"wx1111111111111111","user":"alice","code":"x"}',
-            "body: has a field besides appid, user",
+            "body: has a field besides appid, user: 'code'",
+        ),
+        (
+            "codes",  # 23 characters are repeated, 24 are not: a session_key has as many
+            b'{"' + b"x" * 23 + b'":1}',
+            f"body: has a field besides appid, user: '{'x' * 23}'",
+        ),
+        (
+            "codes",
+            b'{"appid":"wx1111111111111111","user":"alice","HyVFkGl5F5OQWJZZaNzBBg==":""}',
+            "body: has a field besides appid, user: of a long or unprintable name",
+        ),
+        (
+            "codes",
+            b'{"a\\nb":1}',
+            "body: has a field besides appid, user: of a long or unprintable name",
         ),
         ("phone-codes", b'{"appid":"wx9","user":"alice"}', "appid: the sandbox has no such app"),
         (
@@ -334,7 +349,7 @@ def test_user_data_refuses_what_has_no_utf8_form_and_a_wrong_watermark(
     for changes, error in (
         (half, "data: has half a character, a lone surrogate"),
         (far, "timestamp: must be a whole number from 0 to 253402300799"),
-        (other, "body: has a field besides appid, timestamp"),
+        (other, "body: has a field besides appid, timestamp: 'app'"),
     ):
         asked = {"appid": SHOP.app_id, "user": "alice"} | changes
         answer = requests.post(sandbox.base_url + "/_control/user-data", json=asked, timeout=10)

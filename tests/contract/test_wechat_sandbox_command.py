@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route
 
 from tests.contract.wechat_wire import SHOP, exchange, log_in
 from tests.sandbox_server import RunningSandbox
 from tests.wxauth_command import running, wxauth
-from wechat_sandbox import MischiefRefused, mischief_of, read_mischief
+from wechat_sandbox import MischiefRefused, create_app, mischief_of, read_mischief
 from wechat_sandbox.mischief import KNOBS
 from wxauth_server.cli.sandbox import sandbox as sandbox_command
 
@@ -80,6 +81,14 @@ def test_the_command_explains_what_is_wrong(
     assert (done.returncode, done.stdout) == (status, "")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_names_every_interface(tmp_path: Path) -> None:
+    said = wxauth("sandbox", "--help", cwd=tmp_path).stdout
+    paths = {route.path for route in create_app([SHOP]).routes if isinstance(route, Route)}
+    interfaces = {path for path in paths if not path.startswith("/_control/")}
+    assert len(interfaces) == 6
+    assert {path for path in interfaces if path not in said} == set()
 
 
 def test_every_knob_has_a_flag_and_a_row_in_the_documentation() -> None:

@@ -419,11 +419,28 @@ def test_what_was_ordered_can_be_taken_back_and_delays_the_sequence_only(
     log_in(sandbox, SHOP, "alice")
 
 
+def test_what_was_ordered_is_taken_back_without_saying_what_it_was(
+    sandbox: RunningSandbox,
+) -> None:
+    orders: list[dict[str, object]] = [{"fault": "cut_before"}, {"errcode": 48001}]
+    for ordered in orders:
+        sandbox.next_calls(CODE_TO_SESSION, **ordered, times=3)
+        body = {"path": CODE_TO_SESSION, "times": 0}
+        answer = requests.post(sandbox.base_url + "/_control/next", json=body, timeout=10)
+        assert (answer.status_code, answer.json()) == (200, {"times": 0})
+        assert "openid" in log_in(sandbox, SHOP, "alice")
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [
         ({"path": "/sns"}, "path: must be one of /sns/jscode2session, "),
-        ({"path": CHECK}, "fault: must be one of cut_before, busy, html_502, cut_after, "),
+        ({"path": CHECK}, "fault or errcode: one of them is needed, a fault of cut_before, busy, "),
+        ({"path": CHECK, "fault": "slow", "times": 0}, "fault: must be one of "),
+        (
+            {"path": CHECK, "time": 0},
+            "body: has a field besides path, fault, errcode, times: 'time'",
+        ),
         ({"path": CHECK, "fault": "slow"}, "fault: must be one of "),
         ({"path": CHECK, "errcode": 0}, "errcode: must not be 0, which is success"),
         ({"path": CHECK, "errcode": "-1"}, "errcode: must be a whole number"),

@@ -33,11 +33,12 @@ from tests.wxauth_command import (
     running,
     wxauth,
 )
-from wxauth_server.accounts.manage import AccountManager, NewPassword
+from wxauth_server.accounts.manage import LOCAL, AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import DEMO_APP_ID, Configuration, load_configuration
 from wxauth_server.keyring import create_keyring
+from wxauth_server.store.accounts import insert_account
 from wxauth_server.store.sqlite import SQLiteStore
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,6 +54,7 @@ COMMANDS = (
     ("accounts", "add"),
     ("accounts", "list"),
     ("accounts", "set-password"),
+    ("accounts", "set-phone"),
     ("accounts", "disable"),
     ("accounts", "enable"),
     ("bindings", "list"),
@@ -68,6 +70,7 @@ ON_DATA = (
     ("accounts", "list"),
     ("accounts", "add", "zhangsan", "--no-password"),
     ("accounts", "set-password", "zhangsan", "--password-stdin"),
+    ("accounts", "set-phone", "zhangsan", "--none"),
     ("accounts", "disable", "zhangsan"),
     ("accounts", "enable", "zhangsan"),
     ("bindings", "list"),
@@ -118,6 +121,11 @@ def test_the_version(tmp_path: Path) -> None:
         ("accounts", "disable"),
         ("accounts", "disable", "zhangsan", "--id", "1"),
         ("accounts", "set-password", "x", "--password-stdin", "--bcrypt-hash-stdin"),
+        ("accounts", "set-phone", "--none"),
+        ("accounts", "set-phone", "x"),
+        ("accounts", "set-phone", "x", "--verified"),
+        ("accounts", "set-phone", "x", "--phone", "+8613800138000", "--none"),
+        ("accounts", "set-phone", "x", "--none", "--verified"),
         ("keys", "add"),
         ("keys", "add", "nonsense"),
         ("keys", "retire"),
@@ -167,6 +175,7 @@ def test_each_command_reads_the_configuration(tmp_path: Path, command: tuple[str
     arguments: dict[tuple[str, ...], list[str]] = {
         ("accounts", "add"): ["x", "--no-password"],
         ("accounts", "set-password"): ["x"],
+        ("accounts", "set-phone"): ["x", "--none"],
         ("accounts", "disable"): ["x"],
         ("accounts", "enable"): ["x"],
         ("keys", "add"): ["seal"],
@@ -255,6 +264,7 @@ def test_an_account_is_added_and_listed(data: Path) -> None:
         "username": "Lisi",
         "display_name": "[red]李四[/red]",
         "phone": "+8613800138000",
+        "phone_verified_at": None,
         "has_password": False,
         "created_at": "",
         "disabled_at": None,
@@ -375,6 +385,62 @@ def test_an_account_that_is_not_there(data: Path) -> None:
     refused(wxauth(*set_password, cwd=data, stdin=PASSWORD), "username 'nobody'")
 
 
+def test_a_phone_number_is_set_verified_unmarked_and_removed(data: Path) -> None:
+    def listed_phone() -> tuple[str | None, bool]:
+        [account] = listed("accounts", "list", cwd=data)
+        return account["phone"], account["phone_verified_at"] is not None
+
+    number = "+8613800138000"
+    set_phone = ("accounts", "set-phone")
+    said = done_well(wxauth(*set_phone, "zhangsan", "--phone", number, "--verified", cwd=data))
+    assert said == f"The account zhangsan has the phone number {number} (verified).\n"
+    assert listed_phone() == (number, True)
+    assert f"{number} (verified)" in done_well(wxauth("accounts", "list", cwd=data))
+
+    wrong = ("--phone", "13800138000", "--verified")
+    refused(wxauth(*set_phone, "zhangsan", *wrong, cwd=data), "E.164")
+    assert listed_phone() == (number, True)
+
+    said = done_well(wxauth(*set_phone, "--id", "1", "--phone", number, cwd=data))
+    assert said == f"The account zhangsan has the phone number {number}.\n"
+    assert listed_phone() == (number, False)
+    assert "verified" not in done_well(wxauth("accounts", "list", cwd=data))
+
+    assert "has no phone number." in done_well(wxauth(*set_phone, "--id", "1", "--none", cwd=data))
+    assert "already" in done_well(wxauth(*set_phone, "--id", "1", "--none", cwd=data))
+    assert listed_phone() == (None, False)
+    refused(wxauth(*set_phone, "nobody", "--none", cwd=data), "username 'nobody'")
+
+
+def test_the_help_says_what_a_verified_number_does(tmp_path: Path) -> None:
+    assert "bind_by_phone" in done_well(wxauth("accounts", "set-phone", "--help", cwd=tmp_path))
+
+
+def test_a_password_that_nobody_can_log_in_with(data: Path) -> None:
+    store = SQLiteStore(data / ".wxauth")
+    store.write(
+        lambda tx: insert_account(
+            tx,
+            source=LOCAL,
+            account_id="registered",
+            username=None,
+            username_key=None,
+            display_name=None,
+            phone=None,
+            password=None,
+            now_ms=1,
+        )
+    )
+    store.close()
+
+    def set_password(account_id: str) -> str:
+        command = ("accounts", "set-password", "--id", account_id, "--password-stdin")
+        return done_well(wxauth(*command, cwd=data, stdin="another one\n", variables=CHEAP))
+
+    assert "Nobody can log in with it: the account has no username." in set_password("registered")
+    assert "Nobody" not in set_password("1")
+
+
 def test_disabling_and_enabling(data: Path) -> None:
     assert "Disabled" in done_well(wxauth("accounts", "disable", "zhangsan", cwd=data))
     assert "already" in done_well(wxauth("accounts", "disable", "--id", "1", cwd=data))
@@ -398,6 +464,80 @@ def test_serving_without_any_configuration(tmp_path: Path) -> None:
     assert made.pop(".wxauth") == 0o700
     assert {"keyring.json", "wxauth.db"} <= set(made)
     assert set(made.values()) == {0o600}
+
+
+def test_a_second_server_on_a_data_directory_is_refused(data: Path) -> None:
+    serve = ("serve", "--grpc", ANY_PORT)
+    every_port = [word for part in ("sandbox", "grpc", "http") for word in (f"--{part}", ANY_PORT)]
+    said = (".wxauth", "another wxauth serve or wxauth dev", "one server for a data directory")
+    with running(*serve, cwd=data) as first:
+        host, port = ready(first).split(":")
+        refused(wxauth(*serve, "--data", data / ".wxauth", cwd=data), *said)
+        refused(wxauth("dev", *every_port, cwd=data), *said)
+        socket.create_connection((host, int(port))).close()
+        assert stat.S_IMODE((data / ".wxauth" / "server.lock").stat().st_mode) == 0o600
+        # Another directory is another matter.
+        with running(*serve, "--data", "other", cwd=data) as other:
+            ready(other)
+        done_well(wxauth("accounts", "disable", "zhangsan", cwd=data))
+        first.send(signal.SIGKILL)
+        first.wait()
+    # The lock has ended with its process, and so it does with a graceful stop.
+    with running("dev", *every_port, cwd=data) as second:
+        second.wait_for("Ctrl-C stops everything.")
+        refused(wxauth(*serve, cwd=data), *said)
+        assert second.stop() == 0
+    with running(*serve, cwd=data) as third:
+        ready(third)
+
+
+def test_a_lock_that_cannot_be_taken_is_named(data: Path) -> None:
+    (data / ".wxauth" / "server.lock").mkdir()
+    refused(wxauth("serve", "--grpc", ANY_PORT, cwd=data), "server.lock is not writable")
+
+
+APP = "[[apps]]\napp_id = 'wx0123456789abcdef'\n"
+OTHER_APP = "[[apps]]\napp_id = 'wx00000000000000aa'\n"
+SECRET = CANARY.keep("made up for the files of secrets")
+
+
+@pytest.mark.parametrize(
+    ("config", "modes", "warned"),
+    [
+        (f"{APP}app_secret_file = 'secret'", {"secret": 0o600, "wxauth.toml": 0o644}, []),
+        (f"{APP}app_secret_file = 'secret'", {"secret": 0o640}, [("secret", "0640")]),
+        (
+            f"{APP}app_secret_file = 'secret'\n{OTHER_APP}app_secret_file = 'secret'",
+            {"secret": 0o444},
+            [("secret", "0444")],
+        ),
+        (f"{APP}app_secret = '{SECRET}'", {"wxauth.toml": 0o600}, []),
+        (f"{APP}app_secret = '{SECRET}'", {"wxauth.toml": 0o604}, [("wxauth.toml", "0604")]),
+        ("", {"wxauth.toml": 0o644}, []),
+    ],
+    ids=["private", "secret", "twice", "private-inline", "inline", "without"],
+)
+def test_a_secret_that_others_can_read_is_warned_of(
+    data: Path, config: str, modes: dict[str, int], warned: list[tuple[str, str]]
+) -> None:
+    (data / "wxauth.toml").write_text(config)
+    (data / "secret").write_text(SECRET)
+    for name, mode in modes.items():
+        (data / name).chmod(mode)
+    with running("serve", "--grpc", ANY_PORT, cwd=data) as server:
+        ready(server)
+        lines = [json.loads(line) for line in server.err]
+    told = [line for line in lines if "with an AppSecret" in line["event"]]
+    assert [(line["file"], line["mode"]) for line in told] == warned
+    assert all(line["level"] == "warning" and "chmod 600" in line["event"] for line in told)
+
+
+def test_a_configuration_named_by_a_variable_is_looked_at_too(data: Path) -> None:
+    (data / "named.toml").write_text(f"{APP}app_secret = '{SECRET}'")
+    (data / "named.toml").chmod(0o644)
+    variables = {"WXAUTH_CONFIG": "named.toml"}
+    with running("serve", "--grpc", ANY_PORT, cwd=data, variables=variables) as server:
+        assert '"file": "named.toml", "mode": "0644"' in server.wait_for("with an AppSecret")
 
 
 def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:

@@ -191,7 +191,9 @@ def test_a_phone_code_is_no_login_code(server: RunningServer) -> None:
     user = server.new_user()
     phone_code = server.phone_code(user, PHONE)
     refusal = refused(lambda: server.login(code=phone_code))
-    assert (refusal.reason, refusal.metadata) == ("CODE_INVALID", {})
+    assert refusal.violations == {
+        "code": "a code of the phone number button: wx.login gives another one"
+    }
 
 
 @pytest.mark.parametrize("case", ["used", "unknown"])

@@ -24,7 +24,7 @@ from wxauth_server.accounts.manage import (
 )
 from wxauth_server.accounts.passwords import PasswordHasher, PasswordRefused
 from wxauth_server.keyring import KeyRing, Purpose, create_keyring
-from wxauth_server.store.accounts import find_account
+from wxauth_server.store.accounts import accounts_of_phone, find_account
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.keys import keys_in_use
 from wxauth_server.store.sessions import SessionRecord, insert_session, list_sessions
@@ -299,6 +299,65 @@ def test_a_session_keeps_the_first_cause_of_its_end(
     assert causes(store) == {"a": "ACCOUNT_DISABLED"}
 
 
+# --- Phone numbers -----------------------------------------------------------
+
+
+def test_a_phone_number_is_verified_unmarked_corrected_and_removed(
+    manager: AccountManager, store: WatchedStore, clock: FakeClock
+) -> None:
+    added = manager.add(account_id="1", username="zhangsan", password=PASSWORD)
+    manager.add(account_id="2", username="lisi", phone="+8613900000000", phone_verified=True)
+    log_in(store, "1", "a")
+
+    def found_by(phone: str) -> list[str]:
+        return [a.id for a in store.read(lambda tx: accounts_of_phone(tx, LOCAL, phone))]
+
+    steps = [
+        ("+8613800138000", True),
+        ("+8613800138000", False),
+        ("+8613800138001", True),
+        (None, False),
+    ]
+    for phone, verified in steps:
+        clock.ms += 1
+        change = manager.set_phone("1", phone, verified=verified)
+        assert (change.changed, change.sessions_ended) == (True, 0)
+        verified_at = clock.ms if verified else None
+        assert change.account == added._replace(phone=phone, phone_verified_at=verified_at)
+        assert manager.find(account_id="1") == change.account
+        assert found_by("+8613800138000") == (["1"] if (phone, verified) == steps[0] else [])
+        assert events(store)[-1] == ("PHONE_SET", "1", clock.ms)
+    assert manager.find(account_id="2").phone_verified_at == NOW_MS
+    assert causes(store) == {"a": None}
+
+
+def test_a_number_that_was_so_before_is_no_change_but_a_new_check_is(
+    manager: AccountManager, store: WatchedStore, clock: FakeClock
+) -> None:
+    manager.add(account_id="1", username="zhangsan")
+    assert not manager.set_phone("1", None).changed
+    assert manager.set_phone("1", "+8613800138000").changed
+    assert not manager.set_phone("1", "+8613800138000").changed
+    assert [event for event, _, _ in events(store)] == ["ACCOUNT_ADDED", "PHONE_SET"]
+
+    for _ in range(2):
+        clock.ms += 1
+        change = manager.set_phone("1", "+8613800138000", verified=True)
+        assert (change.changed, change.account.phone_verified_at) == (True, clock.ms)
+
+
+def test_a_phone_number_that_cannot_be_set_changes_nothing(
+    manager: AccountManager, store: WatchedStore
+) -> None:
+    before = manager.add(username="zhangsan", phone="+8613800138000", phone_verified=True)
+    with pytest.raises(AccountRefused, match=r"E\.164"):
+        manager.set_phone(before.id, "13800138000")
+    with pytest.raises(AccountRefused, match="no phone number that could be verified"):
+        manager.set_phone(before.id, None, verified=True)
+    assert manager.find(account_id=before.id) == before
+    assert len(events(store)) == 1
+
+
 # --- Disabling and enabling --------------------------------------------------
 
 
@@ -333,9 +392,10 @@ def test_disabling_ends_every_session_and_enabling_revives_none(
     "change",
     [
         lambda manager: manager.set_password("1", NewPassword("another one")),
+        lambda manager: manager.set_phone("1", "+8613800138000", verified=True),
         lambda manager: manager.disable("1"),
     ],
-    ids=["set_password", "disable"],
+    ids=["set_password", "set_phone", "disable"],
 )
 def test_a_change_without_its_audit_event_does_not_happen(
     manager: AccountManager,
@@ -379,3 +439,5 @@ def test_what_is_not_there_is_named(manager: AccountManager) -> None:
             change("7")
     with pytest.raises(NoSuchAccount, match="id '7'"):
         manager.set_password("7", PASSWORD)
+    with pytest.raises(NoSuchAccount, match="id '7'"):
+        manager.set_phone("7", "+8613800138000")

@@ -1,4 +1,4 @@
-"""What an operator does to accounts: add, set a password, disable, enable.
+"""What an operator does to accounts: add, set a password or a phone number, disable, enable.
 
 Each change and its audit event are one transaction, with the end of the
 account's sessions where it means that. No command line and no transport here.
@@ -27,6 +27,7 @@ from wxauth_server.store.accounts import (
     insert_account,
     set_disabled,
     update_password,
+    update_phone,
 )
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Store, Transaction
@@ -168,13 +169,7 @@ class AccountManager:
         check_id(account_id)
         if display_name is not None:
             _check_text("display name", display_name, MAX_DISPLAY_NAME_BYTES)
-        if phone is not None and _E164.fullmatch(phone) is None:
-            raise AccountRefused(
-                "a phone number is written as E.164 has it: + and the country code, "
-                "then digits only, such as +8613800138000"
-            )
-        if phone_verified and phone is None:
-            raise AccountRefused("there is no phone number that could be verified")
+        _check_phone(phone, verified=phone_verified)
         # Before the transaction: bcrypt takes long, and there is one writer.
         stored = password.stored(self._hasher) if password else None
         now_ms = self._clock.now_ms()
@@ -218,6 +213,27 @@ class AccountManager:
             erase_session_keys_of_account(tx, account)
             record_event(tx, Event.PASSWORD_SET, now_ms=now_ms, account=account)
             return Change(_found(tx, account_id), changed=True, sessions_ended=ended)
+
+        return self._store.write(transaction)
+
+    def set_phone(self, account_id: str, phone: str | None, *, verified: bool = False) -> Change:
+        """Set the account's phone number, in E.164, or with None remove it.
+
+        `verified` says that the company knows the number to be this user's, as of
+        now; without it a number that was verified is so no longer. Sessions and
+        bindings stay. Raises: NoSuchAccount; AccountRefused.
+        """
+        _check_phone(phone, verified=verified)
+        now_ms = self._clock.now_ms()
+
+        def transaction(tx: Transaction) -> Change:
+            before = _found(tx, account_id)
+            if (before.phone, before.phone_verified_at) == (phone, None) and not verified:
+                return Change(before, changed=False, sessions_ended=0)
+            verified_at = now_ms if verified else None
+            update_phone(tx, LOCAL, account_id, phone=phone, verified_at=verified_at)
+            record_event(tx, Event.PHONE_SET, now_ms=now_ms, account=before.key)
+            return Change(_found(tx, account_id), changed=True, sessions_ended=0)
 
         return self._store.write(transaction)
 
@@ -274,6 +290,16 @@ def _check_username(username: str) -> str:
             "without characters that cannot be told apart (RFC 8265)"
         )
     return key
+
+
+def _check_phone(phone: str | None, *, verified: bool) -> None:
+    if phone is not None and _E164.fullmatch(phone) is None:
+        raise AccountRefused(
+            "a phone number is written as E.164 has it: + and the country code, "
+            "then digits only, such as +8613800138000"
+        )
+    if verified and phone is None:
+        raise AccountRefused("there is no phone number that could be verified")
 
 
 def _check_text(what: str, text: str, most_bytes: int) -> None:

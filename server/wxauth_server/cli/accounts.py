@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +10,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from wxauth_server.accounts.manage import (
-    LOCAL,
-    AccountManager,
-    Change,
-    ForeignHash,
-    NewPassword,
-)
-from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES, PasswordHasher
+from wxauth_server.accounts.manage import LOCAL, AccountManager, Change
+from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.cli.new_password import BcryptHashStdin, PasswordStdin, read_password
 from wxauth_server.cli.options import (
     AsJson,
     ConfigFile,
@@ -30,7 +23,6 @@ from wxauth_server.cli.options import (
     require_database,
 )
 from wxauth_server.cli.output import (
-    CommandFailed,
     console,
     iso,
     print_json,
@@ -50,16 +42,6 @@ Username = Annotated[
 AccountId = Annotated[
     str | None,
     typer.Option("--id", metavar="ID", help="The account's id, in place of USERNAME."),
-]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
-]
-HashStdin = Annotated[
-    bool,
-    typer.Option(
-        "--bcrypt-hash-stdin",
-        help="Read the bcrypt hash that another system kept, from standard input, one line.",
-    ),
 ]
 
 
@@ -101,7 +83,7 @@ def add(
         ),
     ] = False,
     password_stdin: PasswordStdin = False,
-    bcrypt_hash_stdin: HashStdin = False,
+    bcrypt_hash_stdin: BcryptHashStdin = False,
     no_password: Annotated[
         bool, typer.Option("--no-password", help="No password: it cannot be used to log in yet.")
     ] = False,
@@ -116,7 +98,7 @@ def add(
     with _manager(config, data, may_create=True) as manager:
         password = None
         if not no_password:
-            password = _read_password(password_stdin, bcrypt_hash_stdin)
+            password = read_password(password_stdin, bcrypt_hash_stdin)
         record = manager.add(
             username=username,
             account_id=account_id,
@@ -149,7 +131,7 @@ def list_all(
                     record.id,
                     record.username or "",
                     record.display_name or "",
-                    record.phone or "",
+                    _phone(record),
                     "yes" if record.password else "no",
                     Text("enabled", "green")
                     if record.disabled_at is None
@@ -168,7 +150,7 @@ def set_password(
     username: Username = None,
     account_id: AccountId = None,
     password_stdin: PasswordStdin = False,
-    bcrypt_hash_stdin: HashStdin = False,
+    bcrypt_hash_stdin: BcryptHashStdin = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
 ) -> None:
@@ -178,9 +160,49 @@ def set_password(
         raise typer.BadParameter("give one of --password-stdin and --bcrypt-hash-stdin")
     with _manager(config, data) as manager:
         record = manager.find(username=username, account_id=account_id)
-        password = _read_password(password_stdin, bcrypt_hash_stdin)
+        password = read_password(password_stdin, bcrypt_hash_stdin)
         change = manager.set_password(record.id, password)
     _say(f"Set the password of {_named(change)}; {_ended(change)}.")
+    if change.account.username is None:
+        _say("nobody can log in with it: the account has no username.")
+
+
+@app.command()
+def set_phone(
+    username: Username = None,
+    account_id: AccountId = None,
+    phone: Annotated[
+        str | None,
+        typer.Option(
+            "--phone", metavar="E.164", help="Such as +8613800138000.", show_default=False
+        ),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Remove the number.")] = False,
+    verified: Annotated[
+        bool,
+        typer.Option(
+            "--verified", help="The number is known, as of now, to be this user's: see above."
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+) -> None:
+    """Set, correct or remove an account's phone number.
+
+    In mini-programs with bind_by_phone a verified number stands for the password:
+    a WeChat user who has that number is bound to the account. Without --verified
+    the number is not, or no longer, a verified one. Bindings and sessions stay.
+    """
+    _one_of(username, account_id)
+    if (phone is None) != none:
+        raise typer.BadParameter("give one of --phone and --none")
+    if none and verified:
+        raise typer.BadParameter("--verified needs --phone")
+    with _manager(config, data) as manager:
+        record = manager.find(username=username, account_id=account_id)
+        change = manager.set_phone(record.id, phone, verified=verified)
+    state = f"the phone number {_phone(change.account)}" if phone else "no phone number"
+    _say(f"{_named(change)} has {state}{'' if change.changed else ' already'}.")
 
 
 @app.command()
@@ -239,34 +261,8 @@ def _one_of(username: str | None, account_id: str | None) -> None:
         raise typer.BadParameter("name the account by USERNAME or by --id ID")
 
 
-def _read_password(password_stdin: bool, hash_stdin: bool) -> NewPassword | ForeignHash:
-    """Never from an argument: those are in the process list and the shell's history."""
-    if password_stdin:
-        return NewPassword(_line_of_stdin("password"))
-    if hash_stdin:
-        return ForeignHash(_line_of_stdin("hash"))
-    if not sys.stdin.isatty():
-        raise CommandFailed("there is no terminal to ask for the password: use --password-stdin")
-    try:
-        password = NewPassword(getpass.getpass("Password: "))
-        repeated = getpass.getpass("Again: ")
-    except UnicodeDecodeError:
-        raise CommandFailed("the password is not UTF-8") from None
-    if repeated != password.text:
-        raise CommandFailed("the two passwords differ; nothing was changed")
-    return password
-
-
-def _line_of_stdin(what: str) -> str:
-    # What is longer than any password can be is not read to its end.
-    content = sys.stdin.buffer.read(MAX_PASSWORD_BYTES + 3)
-    line, _, rest = content.partition(b"\n")
-    if rest:
-        raise CommandFailed(f"standard input must hold the {what} alone, on one line")
-    try:
-        return line.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError:
-        raise CommandFailed(f"the {what} on standard input is not UTF-8") from None
+def _phone(record: AccountRecord) -> str:
+    return f"{record.phone or ''}{'' if record.phone_verified_at is None else ' (verified)'}"
 
 
 def _fields(record: AccountRecord) -> dict[str, object]:
@@ -276,6 +272,7 @@ def _fields(record: AccountRecord) -> dict[str, object]:
         "username": record.username,
         "display_name": record.display_name,
         "phone": record.phone,
+        "phone_verified_at": iso(record.phone_verified_at),
         "has_password": record.password is not None,
         "created_at": iso(record.created_at),
         "disabled_at": iso(record.disabled_at),

@@ -16,6 +16,7 @@ from wxauth_server.cli.development import make_demo_account, make_first_keyring
 from wxauth_server.cli.options import load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
+from wxauth_server.cli.server_lock import only_server
 from wxauth_server.cli.tour import Addresses, print_tour
 from wxauth_server.config import (
     SANDBOX_LISTEN,
@@ -94,10 +95,11 @@ async def _everything(configuration: Configuration, sandbox: str) -> AsyncIterat
 
     [demo] = configuration.served_apps()
     stops: list[Callable[[], Awaitable[None]]] = []
-    with contextlib.ExitStack() as sockets:
+    with contextlib.ExitStack() as held:
         # Both sockets before anything is made: a port in use changes nothing.
-        wechat_socket = sockets.enter_context(listen("sandbox", sandbox))
-        http_socket = sockets.enter_context(listen("gateway", configuration.gateway.listen))
+        wechat_socket = held.enter_context(listen("sandbox", sandbox))
+        http_socket = held.enter_context(listen("gateway", configuration.gateway.listen))
+        held.enter_context(only_server(configuration.store.directory))
         first_run = await asyncio.to_thread(_make_demo_data, configuration)
         try:
             wechat = create_app([SandboxApp(demo.app_id, demo.secret)])

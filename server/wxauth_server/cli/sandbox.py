@@ -141,9 +141,10 @@ def sandbox(
 
     It logs anybody in as anybody: keep it off the internet.
 
-    Plays code2Session, stable_token, checksession, resetusersessionkey and
-    getuserphonenumber. What a phone would do, a test does over /_control: a POST
-    of {"appid": "…", "user": "alice"} to /_control/codes is alice's wx.login.
+    Plays /sns/jscode2session (code2Session), /cgi-bin/stable_token, /cgi-bin/token,
+    /wxa/checksession, /wxa/resetusersessionkey and /wxa/business/getuserphonenumber.
+    What a phone would do, a test does over /_control: a POST of
+    {"appid": "…", "user": "alice"} to /_control/codes is alice's wx.login.
 
     All mischief is off by default. What is on is logged, with the seed that
     repeats it.

@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from wxauth_server.cli.development import make_first_keyring
-from wxauth_server.cli.options import ConfigFile, DataDirectory, load
+from wxauth_server.cli.options import ConfigFile, DataDirectory, database_exists, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
+from wxauth_server.cli.secret_files import warn_of_open_secrets
+from wxauth_server.cli.server_lock import only_server
 from wxauth_server.config import Configuration, split_address
+from wxauth_server.keyring import load_keyring
 
 log = logging.getLogger("wxauth.command")
 
@@ -35,18 +38,24 @@ def serve(
     """Run the gRPC server until SIGINT or SIGTERM.
 
     It stops gracefully; a second signal ends it at once. Without a
-    configuration it serves the demo mini-program of the sandbox.
+    configuration it serves the demo mini-program of the sandbox. One server for
+    a data directory: a second one is refused.
     """
     configuration = load(config, data, grpc={"listen": grpc})
     start_log(configuration)
-    if configuration.is_development:
-        log.warning(
-            "development setting: no mini-program is configured, so the demo one is served, "
-            "whose secret is public"
-        )
-        if make_first_keyring(configuration):
-            log.warning("a key ring was made", extra={"file": str(configuration.keyring_file)})
-    serve_until_signal(_grpc(configuration))
+    warn_of_open_secrets(configuration)
+    if not (configuration.is_development or database_exists(configuration)):
+        # Before the lock: a start without a ring leaves nothing behind.
+        load_keyring(configuration.keyring_file)
+    with only_server(configuration.store.directory):
+        if configuration.is_development:
+            log.warning(
+                "development setting: no mini-program is configured, so the demo one is served, "
+                "whose secret is public"
+            )
+            if make_first_keyring(configuration):
+                log.warning("a key ring was made", extra={"file": str(configuration.keyring_file)})
+        serve_until_signal(_grpc(configuration))
 
 
 @contextlib.asynccontextmanager

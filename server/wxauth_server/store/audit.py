@@ -25,6 +25,7 @@ class Event(StrEnum):
     ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
     ACCOUNT_ENABLED = "ACCOUNT_ENABLED"
     PASSWORD_SET = "PASSWORD_SET"  # noqa: S105 - the name of an event
+    PHONE_SET = "PHONE_SET"
 
 
 def record_event(

@@ -1,0 +1,58 @@
+"""How commands get a new password: typed twice, or from standard input."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from wxauth_server.accounts.manage import ForeignHash, NewPassword
+from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES
+from wxauth_server.cli.output import CommandFailed
+
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+BcryptHashStdin = Annotated[
+    bool,
+    typer.Option(
+        "--bcrypt-hash-stdin",
+        help="Read the bcrypt hash that another system kept, from standard input, one line.",
+    ),
+]
+
+
+def read_password(password_stdin: bool, hash_stdin: bool) -> NewPassword | ForeignHash:
+    """What the flags say, else what is typed at the terminal.
+
+    Never from an argument: those are in the process list and the shell's history.
+    Raises: CommandFailed, PasswordRefused.
+    """
+    if password_stdin:
+        return NewPassword(_line_of_stdin("password"))
+    if hash_stdin:
+        return ForeignHash(_line_of_stdin("hash"))
+    if not sys.stdin.isatty():
+        raise CommandFailed("there is no terminal to ask for the password: use --password-stdin")
+    try:
+        password = NewPassword(getpass.getpass("Password: "))
+        repeated = getpass.getpass("Again: ")
+    except UnicodeDecodeError:
+        raise CommandFailed("the password is not UTF-8") from None
+    if repeated != password.text:
+        raise CommandFailed("the two passwords differ; nothing was changed")
+    return password
+
+
+def _line_of_stdin(what: str) -> str:
+    # What is longer than any password can be is not read to its end.
+    content = sys.stdin.buffer.read(MAX_PASSWORD_BYTES + 3)
+    line, _, rest = content.partition(b"\n")
+    if rest:
+        raise CommandFailed(f"standard input must hold the {what} alone, on one line")
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandFailed(f"the {what} on standard input is not UTF-8") from None

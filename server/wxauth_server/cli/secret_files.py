@@ -1,0 +1,47 @@
+"""A look at the files that hold AppSecrets: whether others can read them."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from wxauth_server.config import Configuration
+
+log = logging.getLogger("wxauth.command")
+
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def warn_of_open_secrets(configuration: Configuration) -> None:
+    """Log a warning for each file with an AppSecret that is not for its owner alone.
+
+    No refusal, as for the key ring and the database, which are ours: a secret that
+    an orchestrator mounts often has a mode that nobody can change.
+    """
+    for file in dict.fromkeys(_files_with_secrets(configuration)):
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+        except OSError:  # whoever reads it says so
+            continue
+        if mode & _OF_OTHERS:
+            log.warning(
+                "a file with an AppSecret is open to others: run chmod 600 on it",
+                extra={"file": str(file), "mode": f"{mode:04o}"},
+            )
+
+
+def _files_with_secrets(configuration: Configuration) -> Iterator[Path]:
+    # What the configuration was read from; variables may come before it.
+    file = configuration.model_config.get("toml_file")
+    if isinstance(file, Path) and file.is_file():
+        # Not checked by then, if a variable took the place of these.
+        apps = tomllib.loads(file.read_text("utf-8")).get("apps")
+        tables = apps if isinstance(apps, list) else [apps]
+        if any(isinstance(table, dict) and "app_secret" in table for table in tables):
+            yield file
+    for app in configuration.apps:
+        if app.app_secret_file is not None:
+            yield app.app_secret_file
