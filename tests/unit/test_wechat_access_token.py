@@ -419,6 +419,8 @@ def test_a_wechat_that_refuses_every_token_is_asked_twice_and_no_more(refusals: 
         assert type(refusals.of(check, client)) is WeChatUnavailable
         assert forced(script) == [False, False, True]
         assert used(script) == [f"{TOKEN}1", f"{TOKEN}2"]
+        said = f"WeChat refuses an access_token again: errcode 40001, app {APP}"
+        assert refusals.log[-1] == ("WARNING", said)
         # The next ones may not force again so soon.
         refusal = refusals.of(check, client)
         assert refusal.retry_after_s == FORCE_INTERVAL_S

@@ -7,6 +7,7 @@ what an errcode means is errcodes.py's.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from wxauth_server.deadline import Deadline
+from wxauth_server.errors import WeChatUnavailable
 from wxauth_server.wechat import errcodes
 from wxauth_server.wechat.access_token import AccessTokens
 from wxauth_server.wechat.answers import WECHAT_ID, Errcode, Fields, Nonsense, NoResult
@@ -21,6 +23,8 @@ from wxauth_server.wechat.endpoint import TOTAL_S, Endpoint
 from wxauth_server.wechat.phone_number import PhoneNumber, read_phone_number
 from wxauth_server.wechat.session_key import read_confirmation, read_new_key, signed_query
 from wxauth_server.wechat.transport import Transport
+
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -180,6 +184,14 @@ class WeChatClient:
         if isinstance(answer, Errcode) and answer.number in errcodes.TOKEN_REFUSED:
             token = self._tokens.replace(app_id, app_secret, token, within)
             answer = endpoint.ask(read, within, query=query(token), json_body=json_body)
+            if isinstance(answer, Errcode) and answer.number in errcodes.TOKEN_REFUSED:
+                # Somebody else keeps voiding them, or WeChat is out of order.
+                _log.warning(
+                    "WeChat refuses an access_token again: errcode %d, app %s",
+                    answer.number,
+                    app_id,
+                )
+                raise WeChatUnavailable
         if isinstance(answer, NoResult):
             raise endpoint.refusal_of(answer, app_id)
         return answer

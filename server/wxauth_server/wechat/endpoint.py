@@ -18,7 +18,7 @@ from wxauth_server.errors import (
 )
 from wxauth_server.wechat.answers import Errcode, Fields, Nonsense, NoResult, read_fields
 from wxauth_server.wechat.breaker import CircuitBreaker, Outcome
-from wxauth_server.wechat.errcodes import BUSY, TOKEN_REFUSED, Refusals
+from wxauth_server.wechat.errcodes import BUSY, Refusals
 from wxauth_server.wechat.transport import Failure, Transport
 
 _log = logging.getLogger(__name__)
@@ -109,15 +109,6 @@ class Endpoint:
             _log.warning("WeChat's answer makes no sense: %s (%s)", failure.what, self._name)
             return WeChatUnavailable()
         refusal = self._refusals.get(failure.number)
-        if refusal is None and failure.number in TOKEN_REFUSED:
-            # A new one was refused like the former: somebody else keeps voiding them.
-            _log.warning(
-                "WeChat refuses an access_token again: errcode %d, app %s (%s)",
-                failure.number,
-                app_id,
-                self._name,
-            )
-            return WeChatUnavailable()
         if refusal is None:
             _log.warning(
                 "WeChat answered with an errcode we do not know: %d (%s)",
