@@ -35,6 +35,7 @@ def test_the_answer_is_complete(timed: RunningServer, clock: FakeClock) -> None:
 @pytest.mark.parametrize(
     "session_id",
     ["nonsense", "wxs_" + "a" * 49, "x" * 10_000, new_session_id(), "wxs_" + "\u00e9" * 49],
+    ids=["nonsense", "checksum", "long", "well-formed", "letters"],
 )
 def test_what_was_never_issued(server: RunningServer, session_id: str) -> None:
     refusal = refused(lambda: server.validate(session_id))

@@ -273,6 +273,7 @@ def test_what_we_would_write_now_stays() -> None:
         "bcrypt-hmac-sha256$pepper-1$",
         f"argon2id$pepper-1${FORM}",
     ],
+    ids=["foreign", "other cost", "other pepper", "none", "locked", "cut", "other scheme"],
 )
 def test_everything_else_is_hashed_anew(stored: str) -> None:
     assert hasher().needs_rehash(stored)
