@@ -113,8 +113,8 @@ class CodeExchange:
         """
         return await self._run(lambda: self._exchange(app, code, request_id, deadline), code)
 
-    def is_stored(self, exchange: Exchange) -> None:
-        """The store has it: no need to keep it here."""
+    def note_stored(self, exchange: Exchange) -> None:
+        """From now on the store has it: no need to keep it here."""
         self._recent.replace((exchange.record.app_id, exchange.record.code_digest), None)
 
     async def _run(self, job: Callable[[], T], code: str) -> T:

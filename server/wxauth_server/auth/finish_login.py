@@ -202,7 +202,7 @@ class LoginFinisher:
 
         outcome = await self._pools.writer.run(self._store.write, transaction)
         if _settled(outcome):
-            self._exchange.is_stored(exchange)
+            self._exchange.note_stored(exchange)
         return outcome
 
     async def _keep(self, exchange: Exchange) -> Exchange:
@@ -213,7 +213,7 @@ class LoginFinisher:
                 raise Overtaken
 
         await self._pools.writer.run(self._store.write, transaction)
-        self._exchange.is_stored(exchange)
+        self._exchange.note_stored(exchange)
         return Exchange(exchange.record, stored=True)
 
 
