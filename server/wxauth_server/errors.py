@@ -213,13 +213,71 @@ class UserDataInvalid(AuthError):
             self.metadata = {"watermark": watermark}
 
 
-# --- Capacity and the store -------------------------------------------------
+# --- What operators ask for -------------------------------------------------
+
+
+class NotFound(AuthError):
+    """`what` is "account", "binding" or "session"."""
+
+    reason = ErrorReason.ERROR_REASON_NOT_FOUND
+    message = "There is no such thing."
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.metadata = {"what": what}
+
+    def __str__(self) -> str:
+        return f"There is no such {self.metadata['what']}."
+
+
+class AccountExists(AuthError):
+    """`field` is "id" or "username": what another account of the source has already."""
+
+    reason = ErrorReason.ERROR_REASON_ACCOUNT_EXISTS
+    message = "There is such an account already."
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.metadata = {"field": field}
+
+    def __str__(self) -> str:
+        return f"There is an account with this {self.metadata['field']} already."
+
+
+class CallerUnauthenticated(AuthError):
+    reason = ErrorReason.ERROR_REASON_CALLER_UNAUTHENTICATED
+    message = "The calling service did not prove who it is."
+
+
+# --- Capacity, the store and the account source ------------------------------
 
 
 class Overloaded(AuthError):
     reason = ErrorReason.ERROR_REASON_OVERLOADED
     message = "The server is at its capacity. Try again shortly."
     retry_after_s = 1.0
+
+
+class Throttled(AuthError):
+    """Too many attempts; `retry_after_s` is up to 15 minutes."""
+
+    reason = ErrorReason.ERROR_REASON_THROTTLED
+    message = "Too many attempts. Try again later."
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
+class AccountSourceUnavailable(AuthError):
+    """The company's own account system did not answer, or not as it should."""
+
+    reason = ErrorReason.ERROR_REASON_ACCOUNT_SOURCE_UNAVAILABLE
+    message = "The account system is not available. Try again shortly."
+
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
 
 
 class StoreUnavailable(AuthError):

@@ -33,8 +33,9 @@ from tests.wxauth_command import (
     running,
     wxauth,
 )
-from wxauth_server.accounts.manage import LOCAL, AccountManager, NewPassword
+from wxauth_server.accounts.manage import AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.source import LOCAL
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import DEMO_APP_ID, Configuration, load_configuration
 from wxauth_server.keyring import create_keyring

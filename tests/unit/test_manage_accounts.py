@@ -12,10 +12,9 @@ import pytest
 
 from tests.running_server import TEST_COST, FakeClock
 from wxauth_server.accounts import manage
+from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import (
-    LOCAL,
     AccountManager,
-    AccountRefused,
     ForeignHash,
     IdTaken,
     NewPassword,
@@ -23,6 +22,7 @@ from wxauth_server.accounts.manage import (
     UsernameTaken,
 )
 from wxauth_server.accounts.passwords import PasswordHasher, PasswordRefused
+from wxauth_server.accounts.source import LOCAL
 from wxauth_server.keyring import KeyRing, Purpose, create_keyring
 from wxauth_server.store.accounts import accounts_of_phone, find_account
 from wxauth_server.store.interface import Transaction

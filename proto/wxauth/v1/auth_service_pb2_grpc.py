@@ -61,6 +61,21 @@ class AuthServiceStub:
                 request_serializer=wxauth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/wxauth.v1.AuthService/ListSessions',
+                request_serializer=wxauth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSession = channel.unary_unary(
+                '/wxauth.v1.AuthService/RevokeSession',
+                request_serializer=wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+                response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/wxauth.v1.AuthService/DeleteAccount',
+                request_serializer=wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -81,8 +96,8 @@ class AuthServiceServicer:
 
         The code is spent by the first call that reaches WeChat. With a
         `request_id` the same call may be repeated for 60 seconds after an
-        UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
-        stopped, and however often it is sent, one session comes of it. Any other
+        UNAVAILABLE, a RESOURCE_EXHAUSTED or an answer that was lost: it goes on where
+        it stopped, and however often it is sent, one session comes of it. Any other
         answer is final for the code, and a repetition is CODE_USED. Without a
         `request_id`, retry with a new code from wx.login.
 
@@ -95,7 +110,8 @@ class AuthServiceServicer:
         - ACCOUNT_DISABLED: silent login to a disabled account;
         - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
         WECHAT_MISCONFIGURED: what WeChat answered;
-        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+        as RetryInfo says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +143,8 @@ class AuthServiceServicer:
         - CODE_INVALID, CODE_USED: get a new code;
         - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
         WECHAT_MISCONFIGURED: what WeChat answered;
-        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+        as RetryInfo says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +157,53 @@ class AuthServiceServicer:
         - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
         SESSION_REVOKED with cause LOGOUT means that it was done before;
         - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """The live sessions of the session's account in this mini-program, newest
+        login first: what a user needs to recognise their devices. At most 100.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSession(self, request, context):
+        """Ends another session of the session's account in this mini-program, by its
+        handle; its cause is LOGOUT. A session that has ended already is success.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: of `session_id`, as
+        ValidateSession;
+        - REQUEST_INVALID: the account has no session with this handle here;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """The user leaves: ends every session and every binding of the session's
+        account in all mini-programs, and takes name, phone number and password from
+        the account. What the audit log tells of the user is under pseudonyms from
+        then on. An account of our own store cannot be used again; the company's own
+        account systems are told, and may let the user begin anew. Needs fresh proof,
+        as Unbind. Cannot be taken back.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+        - PROOF_INVALID: the code is another user's, or the password is wrong;
+        - CODE_INVALID, CODE_USED: get a new code;
+        - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
+        WECHAT_MISCONFIGURED: what WeChat answered;
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+        as RetryInfo says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +231,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.LogoutRequest.FromString,
                     response_serializer=wxauth_dot_v1_dot_auth__service__pb2.LogoutResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=wxauth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSession,
+                    request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.FromString,
+                    response_serializer=wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -284,6 +363,87 @@ class AuthService:
             '/wxauth.v1.AuthService/Logout',
             wxauth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
             wxauth_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wxauth.v1.AuthService/ListSessions',
+            wxauth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+            wxauth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wxauth.v1.AuthService/RevokeSession',
+            wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+            wxauth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wxauth.v1.AuthService/DeleteAccount',
+            wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountRequest.SerializeToString,
+            wxauth_dot_v1_dot_auth__service__pb2.DeleteAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

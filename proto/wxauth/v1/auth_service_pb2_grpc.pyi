@@ -48,8 +48,8 @@ class AuthServiceStub:
 
     The code is spent by the first call that reaches WeChat. With a
     `request_id` the same call may be repeated for 60 seconds after an
-    UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
-    stopped, and however often it is sent, one session comes of it. Any other
+    UNAVAILABLE, a RESOURCE_EXHAUSTED or an answer that was lost: it goes on where
+    it stopped, and however often it is sent, one session comes of it. Any other
     answer is final for the code, and a repetition is CODE_USED. Without a
     `request_id`, retry with a new code from wx.login.
 
@@ -62,7 +62,8 @@ class AuthServiceStub:
     - ACCOUNT_DISABLED: silent login to a disabled account;
     - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
       WECHAT_MISCONFIGURED: what WeChat answered;
-    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
     ValidateSession: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateSessionRequest, _auth_service_pb2.ValidateSessionResponse]
     """Step 7: whose session is this? Answers for live sessions only: a dead or
@@ -86,7 +87,8 @@ class AuthServiceStub:
     - CODE_INVALID, CODE_USED: get a new code;
     - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
       WECHAT_MISCONFIGURED: what WeChat answered;
-    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]
     """Ends one session.
@@ -95,6 +97,41 @@ class AuthServiceStub:
     - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
       SESSION_REVOKED with cause LOGOUT means that it was done before;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
+    """The live sessions of the session's account in this mini-program, newest
+    login first: what a user needs to recognise their devices. At most 100.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionRequest, _auth_service_pb2.RevokeSessionResponse]
+    """Ends another session of the session's account in this mini-program, by its
+    handle; its cause is LOGOUT. A session that has ended already is success.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: of `session_id`, as
+      ValidateSession;
+    - REQUEST_INVALID: the account has no session with this handle here;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    DeleteAccount: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteAccountRequest, _auth_service_pb2.DeleteAccountResponse]
+    """The user leaves: ends every session and every binding of the session's
+    account in all mini-programs, and takes name, phone number and password from
+    the account. What the audit log tells of the user is under pseudonyms from
+    then on. An account of our own store cannot be used again; the company's own
+    account systems are told, and may let the user begin anew. Needs fresh proof,
+    as Unbind. Cannot be taken back.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+    - PROOF_INVALID: the code is another user's, or the password is wrong;
+    - CODE_INVALID, CODE_USED: get a new code;
+    - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
+      WECHAT_MISCONFIGURED: what WeChat answered;
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
 
 @_typing.type_check_only
@@ -117,8 +154,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     The code is spent by the first call that reaches WeChat. With a
     `request_id` the same call may be repeated for 60 seconds after an
-    UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
-    stopped, and however often it is sent, one session comes of it. Any other
+    UNAVAILABLE, a RESOURCE_EXHAUSTED or an answer that was lost: it goes on where
+    it stopped, and however often it is sent, one session comes of it. Any other
     answer is final for the code, and a repetition is CODE_USED. Without a
     `request_id`, retry with a new code from wx.login.
 
@@ -131,7 +168,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     - ACCOUNT_DISABLED: silent login to a disabled account;
     - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
       WECHAT_MISCONFIGURED: what WeChat answered;
-    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
     ValidateSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateSessionRequest, _auth_service_pb2.ValidateSessionResponse]  # type: ignore[assignment]
     """Step 7: whose session is this? Answers for live sessions only: a dead or
@@ -155,7 +193,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     - CODE_INVALID, CODE_USED: get a new code;
     - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
       WECHAT_MISCONFIGURED: what WeChat answered;
-    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]  # type: ignore[assignment]
     """Ends one session.
@@ -164,6 +203,41 @@ class AuthServiceAsyncStub(AuthServiceStub):
     - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
       SESSION_REVOKED with cause LOGOUT means that it was done before;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """The live sessions of the session's account in this mini-program, newest
+    login first: what a user needs to recognise their devices. At most 100.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionRequest, _auth_service_pb2.RevokeSessionResponse]  # type: ignore[assignment]
+    """Ends another session of the session's account in this mini-program, by its
+    handle; its cause is LOGOUT. A session that has ended already is success.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: of `session_id`, as
+      ValidateSession;
+    - REQUEST_INVALID: the account has no session with this handle here;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    DeleteAccount: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteAccountRequest, _auth_service_pb2.DeleteAccountResponse]  # type: ignore[assignment]
+    """The user leaves: ends every session and every binding of the session's
+    account in all mini-programs, and takes name, phone number and password from
+    the account. What the audit log tells of the user is under pseudonyms from
+    then on. An account of our own store cannot be used again; the company's own
+    account systems are told, and may let the user begin anew. Needs fresh proof,
+    as Unbind. Cannot be taken back.
+
+    Fails with
+    - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+    - PROOF_INVALID: the code is another user's, or the password is wrong;
+    - CODE_INVALID, CODE_USED: get a new code;
+    - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
+      WECHAT_MISCONFIGURED: what WeChat answered;
+    - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+      as RetryInfo says.
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -189,8 +263,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The code is spent by the first call that reaches WeChat. With a
         `request_id` the same call may be repeated for 60 seconds after an
-        UNAVAILABLE, an OVERLOADED or an answer that was lost: it goes on where it
-        stopped, and however often it is sent, one session comes of it. Any other
+        UNAVAILABLE, a RESOURCE_EXHAUSTED or an answer that was lost: it goes on where
+        it stopped, and however often it is sent, one session comes of it. Any other
         answer is final for the code, and a repetition is CODE_USED. Without a
         `request_id`, retry with a new code from wx.login.
 
@@ -203,7 +277,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         - ACCOUNT_DISABLED: silent login to a disabled account;
         - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
           WECHAT_MISCONFIGURED: what WeChat answered;
-        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+          as RetryInfo says.
         """
 
     @_abc_1.abstractmethod
@@ -239,7 +314,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         - CODE_INVALID, CODE_USED: get a new code;
         - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
           WECHAT_MISCONFIGURED: what WeChat answered;
-        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+          as RetryInfo says.
         """
 
     @_abc_1.abstractmethod
@@ -254,6 +330,59 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
           SESSION_REVOKED with cause LOGOUT means that it was done before;
         - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _auth_service_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListSessionsResponse, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]]:
+        """The live sessions of the session's account in this mini-program, newest
+        login first: what a user needs to recognise their devices. At most 100.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeSession(
+        self,
+        request: _auth_service_pb2.RevokeSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.RevokeSessionResponse, _abc.Awaitable[_auth_service_pb2.RevokeSessionResponse]]:
+        """Ends another session of the session's account in this mini-program, by its
+        handle; its cause is LOGOUT. A session that has ended already is success.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: of `session_id`, as
+          ValidateSession;
+        - REQUEST_INVALID: the account has no session with this handle here;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAccount(
+        self,
+        request: _auth_service_pb2.DeleteAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.DeleteAccountResponse, _abc.Awaitable[_auth_service_pb2.DeleteAccountResponse]]:
+        """The user leaves: ends every session and every binding of the session's
+        account in all mini-programs, and takes name, phone number and password from
+        the account. What the audit log tells of the user is under pseudonyms from
+        then on. An account of our own store cannot be used again; the company's own
+        account systems are told, and may let the user begin anew. Needs fresh proof,
+        as Unbind. Cannot be taken back.
+
+        Fails with
+        - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
+        - PROOF_INVALID: the code is another user's, or the password is wrong;
+        - CODE_INVALID, CODE_USED: get a new code;
+        - WECHAT_USER_BLOCKED, WECHAT_RATE_LIMITED, WECHAT_UNAVAILABLE,
+          WECHAT_MISCONFIGURED: what WeChat answered;
+        - THROTTLED, OVERLOADED, STORE_UNAVAILABLE, ACCOUNT_SOURCE_UNAVAILABLE: wait
+          as RetryInfo says.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -77,7 +77,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WECHAT_RATE_LIMITED: _ErrorReason.ValueType  # 13
     """RESOURCE_EXHAUSTED, with RetryInfo. WeChat's rate limit (45011)."""
     ERROR_REASON_THROTTLED: _ErrorReason.ValueType  # 14
-    """RESOURCE_EXHAUSTED, with RetryInfo. Too many attempts."""
+    """RESOURCE_EXHAUSTED, with RetryInfo, up to 15 minutes. Too many attempts: wrong
+    passwords by this WeChat user, or logins from this address or in all. Nothing
+    was tried. If the wait is short and the login had a `request_id`, repeat it;
+    else come again with a new code.
+    """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 15
     """RESOURCE_EXHAUSTED, with RetryInfo. The server is at its capacity."""
     ERROR_REASON_WECHAT_UNAVAILABLE: _ErrorReason.ValueType  # 16
@@ -119,6 +123,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     altered on the way, or belongs to another or an older session_key.
     Metadata: {"watermark": "APP"} if it decrypts but was made for another
     mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
+    """
+    ERROR_REASON_ACCOUNT_SOURCE_UNAVAILABLE: _ErrorReason.ValueType  # 26
+    """UNAVAILABLE, with RetryInfo. The company's own account system did not
+    answer, or not as it should. Nobody is let in or turned away for that: wait,
+    and repeat with the same request_id or with a new code.
+    """
+    ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND. AdminService: there is no such account, binding or session.
+    Metadata: {"what": "account"}, or "binding" or "session".
+    """
+    ERROR_REASON_ACCOUNT_EXISTS: _ErrorReason.ValueType  # 28
+    """ALREADY_EXISTS. AdminService: another account has this id or username.
+    Metadata: {"field": "id"} or {"field": "username"}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -184,7 +201,11 @@ ERROR_REASON_WECHAT_USER_BLOCKED: ErrorReason.ValueType  # 12
 ERROR_REASON_WECHAT_RATE_LIMITED: ErrorReason.ValueType  # 13
 """RESOURCE_EXHAUSTED, with RetryInfo. WeChat's rate limit (45011)."""
 ERROR_REASON_THROTTLED: ErrorReason.ValueType  # 14
-"""RESOURCE_EXHAUSTED, with RetryInfo. Too many attempts."""
+"""RESOURCE_EXHAUSTED, with RetryInfo, up to 15 minutes. Too many attempts: wrong
+passwords by this WeChat user, or logins from this address or in all. Nothing
+was tried. If the wait is short and the login had a `request_id`, repeat it;
+else come again with a new code.
+"""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 """RESOURCE_EXHAUSTED, with RetryInfo. The server is at its capacity."""
 ERROR_REASON_WECHAT_UNAVAILABLE: ErrorReason.ValueType  # 16
@@ -226,5 +247,18 @@ decrypt with the session_key, or its signature does not match: it was
 altered on the way, or belongs to another or an older session_key.
 Metadata: {"watermark": "APP"} if it decrypts but was made for another
 mini-program or WeChat user, {"watermark": "STALE"} if it is too old.
+"""
+ERROR_REASON_ACCOUNT_SOURCE_UNAVAILABLE: ErrorReason.ValueType  # 26
+"""UNAVAILABLE, with RetryInfo. The company's own account system did not
+answer, or not as it should. Nobody is let in or turned away for that: wait,
+and repeat with the same request_id or with a new code.
+"""
+ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND. AdminService: there is no such account, binding or session.
+Metadata: {"what": "account"}, or "binding" or "session".
+"""
+ERROR_REASON_ACCOUNT_EXISTS: ErrorReason.ValueType  # 28
+"""ALREADY_EXISTS. AdminService: another account has this id or username.
+Metadata: {"field": "id"} or {"field": "username"}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

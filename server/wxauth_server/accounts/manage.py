@@ -6,18 +6,24 @@ account's sessions where it means that. No command line and no transport here.
 
 from __future__ import annotations
 
-import re
 import secrets
-import unicodedata
 from dataclasses import dataclass, field
 
+from wxauth_server.accounts.account_fields import (
+    AccountRefused,
+    check_display_name,
+    check_id,
+    check_phone,
+    check_username,
+)
 from wxauth_server.accounts.passwords import (
     PasswordHasher,
     check_new_password,
     pepper_id_of,
-    take_over_bcrypt,
+    take_over,
 )
-from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES, username_key
+from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock
 from wxauth_server.keyring import Purpose
 from wxauth_server.store.accounts import (
@@ -35,26 +41,8 @@ from wxauth_server.store.keys import note_key_in_use
 from wxauth_server.store.session_keys import erase_session_keys_of_account
 from wxauth_server.store.sessions import Cause, end_sessions_of_account
 
-#: The source of the accounts in our own store.
-LOCAL = "local"
-
-#: The limits that the contract states, in bytes of UTF-8.
-MAX_ID_BYTES = 128
-MAX_DISPLAY_NAME_BYTES = 256
-
-# E.164: a country code, which never begins with 0, and 15 digits in all at most.
-# Seven is the shortest that anybody can be reached at from abroad.
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-# Control characters, half surrogates, and what some programs take for a line end.
-_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# What turns the direction of writing, so that one text looks like another.
-_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 #: 128 random bits, as 32 hex digits: nobody guesses the id of another account.
 _RANDOM_ID_BYTES = 16
-
-
-class AccountRefused(ValueError):
-    """An account that cannot be added as it is. The text says why."""
 
 
 class IdTaken(AccountRefused):
@@ -88,7 +76,7 @@ class NewPassword:
 
 @dataclass(frozen=True)
 class ForeignHash:
-    """The bcrypt hash that another system kept of a password.
+    """The hash that another system kept of a password.
 
     Raises: PasswordRefused when it cannot be taken over.
     """
@@ -96,12 +84,12 @@ class ForeignHash:
     text: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        take_over_bcrypt(self.text)
+        take_over(self.text)
 
     def stored(self, hasher: PasswordHasher) -> str:
         """Its stored form."""
         del hasher
-        return take_over_bcrypt(self.text)
+        return take_over(self.text)
 
 
 @dataclass(frozen=True)
@@ -163,13 +151,13 @@ class AccountManager:
         Raises: IdTaken, UsernameTaken; AccountRefused for a value that is not
         allowed.
         """
-        key = _check_username(username)
+        key = check_username(username)
         if account_id is None:
             account_id = secrets.token_hex(_RANDOM_ID_BYTES)
         check_id(account_id)
         if display_name is not None:
-            _check_text("display name", display_name, MAX_DISPLAY_NAME_BYTES)
-        _check_phone(phone, verified=phone_verified)
+            check_display_name(display_name)
+        check_phone(phone, verified=phone_verified)
         # Before the transaction: bcrypt takes long, and there is one writer.
         stored = password.stored(self._hasher) if password else None
         now_ms = self._clock.now_ms()
@@ -223,7 +211,7 @@ class AccountManager:
         now; without it a number that was verified is so no longer. Sessions and
         bindings stay. Raises: NoSuchAccount; AccountRefused.
         """
-        _check_phone(phone, verified=verified)
+        check_phone(phone, verified=verified)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> Change:
@@ -273,46 +261,6 @@ class AccountManager:
             return Change(_found(tx, account_id), changed=True, sessions_ended=0)
 
         return self._store.write(transaction)
-
-
-def check_id(account_id: str) -> None:
-    """Raises: AccountRefused when this cannot be the id of an account."""
-    _check_text("id", account_id, MAX_ID_BYTES)
-
-
-def _check_username(username: str) -> str:
-    """The username's key. Raises: AccountRefused."""
-    _check_text("username", username, MAX_USERNAME_BYTES)
-    key = username_key(username)
-    if key is None:
-        raise AccountRefused(
-            "this username is not allowed: letters, digits and signs, without spaces and "
-            "without characters that cannot be told apart (RFC 8265)"
-        )
-    return key
-
-
-def _check_phone(phone: str | None, *, verified: bool) -> None:
-    if phone is not None and _E164.fullmatch(phone) is None:
-        raise AccountRefused(
-            "a phone number is written as E.164 has it: + and the country code, "
-            "then digits only, such as +8613800138000"
-        )
-    if verified and phone is None:
-        raise AccountRefused("there is no phone number that could be verified")
-
-
-def _check_text(what: str, text: str, most_bytes: int) -> None:
-    if not text:
-        raise AccountRefused(f"the {what} is empty")
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
-        raise AccountRefused(f"the {what} holds a control character or is not UTF-8")
-    if not _DIRECTIONS.isdisjoint(text):
-        raise AccountRefused(f"the {what} holds a character that turns the direction of writing")
-    if text != text.strip():
-        raise AccountRefused(f"the {what} begins or ends with white space")
-    if len(text.encode()) > most_bytes:
-        raise AccountRefused(f"the {what} is longer than {most_bytes} bytes of UTF-8")
 
 
 def _note_pepper(tx: Transaction, stored: str | None) -> None:

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from wxauth_server.accounts.manage import LOCAL, AccountManager, Change
+from wxauth_server.accounts.manage import AccountManager, Change
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.source import LOCAL
 from wxauth_server.cli.new_password import BcryptHashStdin, PasswordStdin, read_password
 from wxauth_server.cli.options import (
     AsJson,

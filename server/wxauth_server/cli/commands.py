@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wxauth_server.accounts.manage import AccountRefused, NoSuchAccount
+from wxauth_server.accounts.account_fields import AccountRefused
+from wxauth_server.accounts.manage import NoSuchAccount
 from wxauth_server.accounts.passwords import PasswordRefused
 from wxauth_server.cli import accounts, dev, keys, listings, sandbox, serve
 from wxauth_server.cli.output import CommandFailed, print_error

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from wxauth_server.accounts.manage import LOCAL, AccountManager, AccountRefused, NewPassword
+from wxauth_server.accounts.account_fields import AccountRefused
+from wxauth_server.accounts.manage import AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.source import LOCAL
 from wxauth_server.cli.options import database_exists
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import Configuration

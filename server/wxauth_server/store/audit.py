@@ -26,6 +26,26 @@ class Event(StrEnum):
     ACCOUNT_ENABLED = "ACCOUNT_ENABLED"
     PASSWORD_SET = "PASSWORD_SET"  # noqa: S105 - the name of an event
     PHONE_SET = "PHONE_SET"
+    USERNAME_SET = "USERNAME_SET"
+    ACCOUNTS_IMPORTED = "ACCOUNTS_IMPORTED"
+    ACCOUNT_DELETED = "ACCOUNT_DELETED"
+    DELETE_REFUSED = "DELETE_REFUSED"
+    SESSION_REVOKED = "SESSION_REVOKED"
+    SESSIONS_ENDED = "SESSIONS_ENDED"
+    THROTTLED = "THROTTLED"
+    PASSWORD_LOCKED = "PASSWORD_LOCKED"  # noqa: S105 - the name of an event
+    UNLOCKED = "UNLOCKED"
+
+
+class Actor(StrEnum):
+    """Who did it."""
+
+    #: Whoever has the WeChat account, the password or the session.
+    USER = "user"
+    #: A caller of AdminService.
+    ADMIN = "admin"
+    #: The `wxauth` command on the data directory.
+    COMMAND = "command"
 
 
 def record_event(
@@ -33,6 +53,7 @@ def record_event(
     event: Event,
     *,
     now_ms: int,
+    actor: Actor = Actor.USER,
     reason: str | None = None,
     app_id: str | None = None,
     openid: str | None = None,
@@ -44,14 +65,15 @@ def record_event(
     source, account_id = account or (None, None)
     tx.execute(
         """
-        INSERT INTO audit_events (at, event, reason, app_id, openid, account_source,
+        INSERT INTO audit_events (at, event, actor, reason, app_id, openid, account_source,
           account_id, session_handle, client_address)
-        VALUES (:at, :event, :reason, :app_id, :openid, :source, :account_id,
+        VALUES (:at, :event, :actor, :reason, :app_id, :openid, :source, :account_id,
           :session_handle, :client_address)
         """,
         {
             "at": now_ms,
             "event": event.value,
+            "actor": actor.value,
             "reason": reason,
             "app_id": app_id,
             "openid": openid,

@@ -182,7 +182,59 @@ _WHAT_A_SESSION_ALLOWS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_INITIAL, _WHAT_A_SESSION_ALLOWS)
+_GUESSING_AND_OPERATORS = Migration(
+    version=3,
+    # Older code leaves the new columns at their defaults and counts no failures.
+    oldest_compatible=2,
+    statements=(
+        # Failed attempts, whether the account exists or not. `name` is a keyed digest
+        # of account source and mapped username. A row is about one WeChat user and
+        # one name; about a name, with app_id and openid empty; or about a WeChat
+        # user, with name empty (accounts/throttle.py). `pending` attempts were
+        # begun, the last at reserved_at, and have not ended.
+        """
+        CREATE TABLE throttles (
+          name BLOB NOT NULL,
+          app_id TEXT NOT NULL,
+          openid TEXT NOT NULL,
+          failures BIGINT NOT NULL,
+          pending BIGINT NOT NULL,
+          reserved_at BIGINT NOT NULL,
+          failed_at BIGINT NOT NULL,
+          PRIMARY KEY (name, app_id, openid)
+        )
+        """,
+        "CREATE INDEX throttles_by_age ON throttles (reserved_at)",
+        # Since when the user has left, and since when the account's source knows.
+        "ALTER TABLE accounts ADD COLUMN deleted_at BIGINT",
+        "ALTER TABLE accounts ADD COLUMN deletion_told_at BIGINT",
+        """
+        CREATE INDEX accounts_that_were_deleted
+          ON accounts (source, deleted_at) WHERE deleted_at IS NOT NULL
+        """,
+        "CREATE INDEX sessions_by_login ON sessions (login_at)",
+        # Who did it: user, admin or command; NULL in rows from before: a user or a
+        # command. An event with a count_key stands for `count` of them in one
+        # minute; the key is a digest of the minute and of everything else it tells.
+        "ALTER TABLE audit_events ADD COLUMN actor TEXT",
+        "ALTER TABLE audit_events ADD COLUMN count BIGINT NOT NULL DEFAULT 1",
+        "ALTER TABLE audit_events ADD COLUMN count_key BLOB",
+        """
+        CREATE UNIQUE INDEX audit_events_counted
+          ON audit_events (count_key) WHERE count_key IS NOT NULL
+        """,
+        """
+        CREATE INDEX audit_events_of_an_account
+          ON audit_events (account_source, account_id) WHERE account_id IS NOT NULL
+        """,
+        """
+        CREATE INDEX audit_events_of_a_wechat_user
+          ON audit_events (app_id, openid) WHERE openid IS NOT NULL
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_INITIAL, _WHAT_A_SESSION_ALLOWS, _GUESSING_AND_OPERATORS)
 #: The schema version this code is written for.
 CODE_VERSION = MIGRATIONS[-1].version
 

@@ -18,6 +18,8 @@ class Cause(StrEnum):
     REPLACED = "REPLACED"
     PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105 - the name of a cause
     ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+    ACCOUNT_DELETED = "ACCOUNT_DELETED"
+    ADMIN = "ADMIN"
 
 
 class SessionRecord(NamedTuple):
