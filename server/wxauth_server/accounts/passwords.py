@@ -6,9 +6,9 @@ would not fit; the keyed pre-hash makes 44 characters of any length, and a
 stolen database without the key ring cannot be guessed at (reliability.md F6,
 F7; NIST SP 800-63B-4 section 3.1.1.2).
 
-`bcrypt` without a pepper is what other systems wrote. Its passwords are raw
-UTF-8 cut at 72 bytes, as those systems did; they are hashed anew at the next
-login.
+The schemes without a pepper are what other systems wrote (foreign_hashes.py);
+those hashes are replaced at the next login. What can be set as a password is in
+new_passwords.py. Other parts import all of it from here.
 """
 
 from __future__ import annotations
@@ -16,83 +16,52 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 import unicodedata
 
 import bcrypt
 
+from wxauth_server.accounts.bcrypt_hashes import MAX_FOREIGN_COST, MIN_FOREIGN_COST, bcrypt_cost
+from wxauth_server.accounts.foreign_hashes import is_foreign_malformed, read_foreign, take_over
+from wxauth_server.accounts.new_passwords import (
+    MAX_PASSWORD_BYTES,
+    MAX_PASSWORD_CHARACTERS,
+    MIN_PASSWORD_CHARACTERS,
+    check_new_password,
+    password_length,
+)
+from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
 from wxauth_server.keyring import KeyRing, Purpose
+
+__all__ = [
+    "BCRYPT_COST",
+    "MAX_FOREIGN_COST",
+    "MAX_PASSWORD_BYTES",
+    "MAX_PASSWORD_CHARACTERS",
+    "MIN_FOREIGN_COST",
+    "MIN_PASSWORD_CHARACTERS",
+    "NoUsablePassword",
+    "PasswordHasher",
+    "PasswordRefused",
+    "check_new_password",
+    "is_foreign_malformed",
+    "is_malformed",
+    "password_length",
+    "pepper_id_of",
+    "take_over",
+]
 
 #: 2**12 rounds; OWASP ASVS 5.0 appendix C approves bcrypt from cost 10.
 BCRYPT_COST = 12
-#: Foreign costs: 14 is a second of CPU here, 31 would be days.
-MIN_FOREIGN_COST = 4
-MAX_FOREIGN_COST = 14
-
-#: Longest password, in Unicode code points and in bytes of UTF-8.
-MAX_PASSWORD_CHARACTERS = 256
-MAX_PASSWORD_BYTES = 1024
-#: Shortest one that can be set; NIST SP 800-63B-4 asks for 8 beside another factor.
-MIN_PASSWORD_CHARACTERS = 8
 
 _OURS = "bcrypt-hmac-sha256"
-_FOREIGN_BCRYPT = "bcrypt"
-# The 22nd character of the salt carries 2 bits only, hence the short class.
-_BCRYPT_FORM = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
-_BCRYPT_BYTES = 72
-
-
-class PasswordRefused(ValueError):
-    """A password that cannot be set, or a hash that cannot be taken over. Says why."""
-
-
-def password_length(password: str) -> int:
-    """How many characters a password counts as: code points of its NFC form."""
-    return len(unicodedata.normalize("NFC", password))
-
-
-def check_new_password(password: str) -> None:
-    """Raises: PasswordRefused when the password cannot be set."""
-    try:
-        size = len(password.encode())
-    except UnicodeEncodeError:
-        raise PasswordRefused(
-            "a password cannot contain half a surrogate pair: that is no UTF-8"
-        ) from None
-    length = password_length(password)
-    if "\0" in password:
-        raise PasswordRefused("a password cannot contain NUL")
-    if length < MIN_PASSWORD_CHARACTERS:
-        raise PasswordRefused(
-            f"a password needs {MIN_PASSWORD_CHARACTERS} characters or more; 15 are recommended"
-        )
-    if length > MAX_PASSWORD_CHARACTERS or size > MAX_PASSWORD_BYTES:
-        raise PasswordRefused(
-            f"a password has at most {MAX_PASSWORD_CHARACTERS} characters"
-            f" and {MAX_PASSWORD_BYTES} bytes"
-        )
-
-
-def take_over_bcrypt(foreign: str) -> str:
-    """The stored form of a bcrypt hash that another system wrote.
-
-    Raises: PasswordRefused when it is no bcrypt hash of cost 4 to 14, or of the
-    broken `$2x$` kind, which hashes some passwords alike.
-    """
-    if foreign.startswith("$2x$"):
-        raise PasswordRefused("$2x$ hashes are of a broken bcrypt and cannot be trusted")
-    if _bcrypt_cost(foreign) is None:
-        raise PasswordRefused(
-            f"this is no bcrypt hash of cost {MIN_FOREIGN_COST} to {MAX_FOREIGN_COST}"
-        )
-    return f"{_FOREIGN_BCRYPT}$${foreign}"
 
 
 class PasswordHasher:
     """Hashes and checks passwords. Blocking: about 0.25 s of CPU each. Thread-safe.
 
-    `cost` below 10 is for tests only.
+    A hash of another system takes what its parameters say, up to a second and
+    128 MiB. `cost` below 10 is for tests only.
     """
 
     def __init__(self, keyring: KeyRing, *, cost: int = BCRYPT_COST) -> None:
@@ -109,32 +78,34 @@ class PasswordHasher:
         return f"{_OURS}${pepper.id}${hashed.decode('ascii')}"
 
     def verify(self, stored: str | None, password: str, *, allowed: bool = True) -> bool:
-        """Whether `password` is the one of `stored`.
+        """Whether `password` is the one of `stored`, whatever text that is.
 
         Every refusal takes as long as a check of ours: for no stored hash, for
         one that is malformed, and where `allowed` is False because the account
-        may not log in. Only a foreign hash of a higher cost takes longer.
+        may not log in. A foreign bcrypt hash takes as long too, or longer if its
+        cost is higher; another foreign hash takes its own time, so who guesses
+        can tell it from ours. Raises: MemoryError when the memory that a foreign
+        hash needs is not to be had.
         """
-        scheme, pepper_id, hashed = _split(stored)
-        cost = _bcrypt_cost(hashed)
-        matches = False
-        if scheme == _OURS and cost is not None:
-            pepper = self._keyring.find(Purpose.PEPPER, pepper_id)
-            if pepper is not None:
-                matches = bcrypt.checkpw(_prehash(pepper.secret, password), hashed.encode())
-            else:
-                cost = None
-        elif scheme == _FOREIGN_BCRYPT and cost is not None:
-            matches = bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode())
-        else:
-            cost = None
-        if cost is None:
-            bcrypt.checkpw(_prehash(self._pepper_of_nobody, password), self._nobody.encode())
-            return False
+        matches, cost = self._compare(stored, password)
         if matches and allowed:
             return True
-        self._burn_difference(cost)
+        if cost is not None:
+            self._burn_difference(cost)
         return False
+
+    def verify_foreign(self, foreign: str | None, password: str, *, allowed: bool = True) -> bool:
+        """Whether `password` is the one of a hash in another system's own table.
+
+        As `verify`, with the text that `take_over` reads. What it refuses, and no
+        text at all, is refused here as a malformed hash is: `is_foreign_malformed`
+        tells which, for an alarm.
+        """
+        try:
+            stored = None if foreign is None else take_over(foreign)
+        except PasswordRefused:
+            stored = None
+        return self.verify(stored, password, allowed=allowed)
 
     def needs_rehash(self, stored: str) -> bool:
         """Whether a hash is not what `hash` would write now."""
@@ -142,8 +113,21 @@ class PasswordHasher:
         return (
             scheme != _OURS
             or pepper_id != self._keyring.active(Purpose.PEPPER).id
-            or _bcrypt_cost(hashed) != self._cost
+            or bcrypt_cost(hashed) != self._cost
         )
+
+    def _compare(self, stored: str | None, password: str) -> tuple[bool, int | None]:
+        """Whether they match, and at which cost of bcrypt that was found out, if by bcrypt."""
+        scheme, pepper_id, hashed = _split(stored)
+        if scheme == _OURS:
+            cost = bcrypt_cost(hashed)
+            pepper = self._keyring.find(Purpose.PEPPER, pepper_id)
+            if cost is not None and pepper is not None:
+                return bcrypt.checkpw(_prehash(pepper.secret, password), hashed.encode()), cost
+        elif not pepper_id and (foreign := read_foreign(scheme, hashed)) is not None:
+            return foreign.matches(password), foreign.bcrypt_cost
+        bcrypt.checkpw(_prehash(self._pepper_of_nobody, password), self._nobody.encode())
+        return False, self._cost
 
     def _burn_difference(self, cost: int) -> None:
         # 2**c + 2**c + 2**(c+1) + … + 2**(ours-1) = 2**ours rounds in all.
@@ -158,8 +142,10 @@ def pepper_id_of(stored: str) -> str:
 
 def is_malformed(stored: str) -> bool:
     """Whether a stored hash is of no scheme we know: someone wrote it by hand."""
-    scheme, _, hashed = _split(stored)
-    return scheme not in {_OURS, _FOREIGN_BCRYPT} or _bcrypt_cost(hashed) is None
+    scheme, pepper_id, hashed = _split(stored)
+    if scheme == _OURS:
+        return bcrypt_cost(hashed) is None
+    return bool(pepper_id) or read_foreign(scheme, hashed) is None
 
 
 def _prehash(pepper: bytes, password: str) -> bytes:
@@ -171,10 +157,3 @@ def _split(stored: str | None) -> tuple[str, str, str]:
     scheme, _, rest = (stored or "").partition("$")
     pepper_id, _, hashed = rest.partition("$")
     return scheme, pepper_id, hashed
-
-
-def _bcrypt_cost(hashed: str) -> int | None:
-    form = _BCRYPT_FORM.fullmatch(hashed)
-    if form is None or not MIN_FOREIGN_COST <= (cost := int(form[1])) <= MAX_FOREIGN_COST:
-        return None
-    return cost
