@@ -27,6 +27,7 @@ from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceStub
 from wxauth_server.accounts.manage import AccountManager
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import DEMO_APP_ID, Configuration, load_configuration
@@ -92,7 +93,8 @@ class RunningServer:
     @property
     def accounts(self) -> AccountManager:
         """What an operator does to accounts."""
-        return AccountManager(self.store, self.hasher, self.clock)
+        names = NameDigests(load_keyring(self.configuration.keyring_file))
+        return AccountManager(self.store, self.hasher, self.clock, names=names)
 
     def code(self, user: str, app_id: str = DEMO_APP_ID) -> str:
         """A code of wx.login for a user of an app."""
@@ -171,6 +173,10 @@ class RunningServer:
     def erase(self) -> None:
         """Have the eraser make its round now instead of within half a minute."""
         asyncio.run_coroutine_threadsafe(self.server.eraser.erase(), self.loop).result(10)
+
+    def flush_refusals(self) -> None:
+        """Write the refusals that are counted now instead of within five seconds."""
+        asyncio.run_coroutine_threadsafe(self.server.refusals.flush(), self.loop).result(10)
 
     def flush(self) -> None:
         """Write last_seen now instead of within the next second."""

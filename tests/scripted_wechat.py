@@ -152,6 +152,7 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    path: str
 
 
 Say = Callable[[Asked], bytes]
@@ -202,7 +203,7 @@ def _read_request(incoming: BinaryIO) -> Asked | None:
     body = incoming.read(int(headers.get("content-length", "0")))
     url = urlsplit(target)
     query = {name: values[0] for name, values in parse_qs(url.query).items()}
-    return Asked(url.path.rpartition("/")[2], method, query, headers, body)
+    return Asked(url.path.rpartition("/")[2], method, query, headers, body, url.path)
 
 
 class HandClock:

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -30,8 +30,13 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from wxauth_gateway.settings import GatewaySettings
+from wxauth_server.accounts.http_source_settings import HttpSourceSettings
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
+from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.throttle import ThrottleLimits
 from wxauth_server.apps import App, SessionLimits
+from wxauth_server.auth.login_limits import LoginLimits
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 
 #: Read when neither a flag nor WXAUTH_CONFIG names another file.
@@ -114,6 +119,54 @@ class PasswordSettings(_Table):
 
     #: 2**cost rounds. Below 10 for tests only.
     bcrypt_cost: Annotated[int, Field(ge=MIN_FOREIGN_COST, le=MAX_FOREIGN_COST)] = BCRYPT_COST
+    #: The company's and the product's names and the like, which are no passwords.
+    context_words: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+
+
+class ThrottleSettings(_Table):
+    """Protection against guessing and floods (docs/security.md)."""
+
+    #: Wrong passwords of one WeChat user for one account before the user has to wait
+    #: 1 s, and twice as long each time.
+    failures_before_wait: Annotated[int, Field(ge=1, le=100)] = 5
+    #: The same for all accounts together.
+    user_failures_before_wait: Annotated[int, Field(ge=1, le=1000)] = 10
+    #: The longest of these waits.
+    longest_wait_s: Annotated[int, Field(ge=1, le=3600)] = 900
+    #: Wrong passwords in a row for one account, whoever tries, before its password is
+    #: put out of use. NIST SP 800-63B-4 section 3.2.2 allows no more than 100.
+    failures_before_lock: Annotated[int, Field(ge=10, le=100)] = 100
+    #: Logins of one address.
+    logins_per_minute_of_address: Annotated[int, Field(ge=1, le=1_000_000)] = 60
+    #: Logins in all.
+    logins_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+
+    def of_passwords(self) -> ThrottleLimits:
+        return ThrottleLimits(
+            failures_before_wait=self.failures_before_wait,
+            user_failures_before_wait=self.user_failures_before_wait,
+            failures_before_lock=self.failures_before_lock,
+            longest_wait_ms=self.longest_wait_s * 1000,
+        )
+
+    def of_logins(self) -> LoginLimits:
+        return LoginLimits(
+            of_address_per_minute=self.logins_per_minute_of_address,
+            of_all_per_s=self.logins_per_s,
+        )
+
+
+class AuditSettings(_Table):
+    """The log of decisions, in the database."""
+
+    #: How long events are kept; 0: for ever. China's Cybersecurity Law, article 21,
+    #: asks for six months at least.
+    keep_days: Annotated[int, Field(ge=0, le=3660)] = 184
+
+    @property
+    def kept_ms(self) -> int | None:
+        """In milliseconds; None for ever."""
+        return self.keep_days * _DAY_S * 1000 or None
 
 
 class LogSettings(_Table):
@@ -130,7 +183,8 @@ class AppSettings(_Table):
     app_secret: SecretStr | None = None
     #: A file that holds the AppSecret and nothing else.
     app_secret_file: Path | None = None
-    account_source: Literal["local"] = "local"
+    #: "local" or the name of one of account_sources.
+    account_source: str = LOCAL
     session_idle_s: Annotated[int, Field(ge=60, le=365 * _DAY_S)] = 7 * _DAY_S
     session_absolute_s: Annotated[int, Field(ge=60, le=365 * _DAY_S)] = 30 * _DAY_S
     #: Live sessions of one WeChat user.
@@ -152,6 +206,11 @@ class AppSettings(_Table):
             raise ValueError("give exactly one of app_secret and app_secret_file")
         if self.session_idle_s > self.session_absolute_s:
             raise ValueError("session_idle_s is larger than session_absolute_s")
+        if self.account_source != LOCAL and (self.unbound == "register" or self.bind_by_phone):
+            raise ValueError(
+                'unbound = "register" and bind_by_phone need account_source = "local": '
+                "accounts and phone numbers of another system are not ours"
+            )
         return self
 
     def app(self) -> App:
@@ -192,6 +251,11 @@ class AppSettings(_Table):
         return secret
 
 
+AccountSourceSettings: TypeAlias = Annotated[
+    HttpSourceSettings | SqlSourceSettings, Field(discriminator="kind")
+]
+
+
 class Configuration(BaseSettings):
     """Everything that can be set. Nested keys in variables: WXAUTH_GRPC__LISTEN."""
 
@@ -207,9 +271,26 @@ class Configuration(BaseSettings):
     keyring: KeyringSettings = KeyringSettings()
     wechat: WeChatSettings = WeChatSettings()
     passwords: PasswordSettings = PasswordSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     gateway: GatewaySettings = GatewaySettings()
     apps: tuple[AppSettings, ...] = ()
+    account_sources: tuple[AccountSourceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> Self:
+        names = [source.name for source in self.account_sources]
+        for name in sorted(set(names)):
+            if names.count(name) > 1:
+                raise ValueError(f"account_sources: {name} is there more than once")
+        for app in self.apps:
+            if app.account_source not in {LOCAL, *names}:
+                raise ValueError(
+                    f"apps: account_source of {app.app_id}: there is no account source of this "
+                    f"name; there is {', '.join([LOCAL, *names])}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _distinct_apps(self) -> Self:

@@ -63,6 +63,16 @@ class BoundedPool:
         Raises: Overloaded when the pool is full; StoreUnavailable when the job's
         turn came too late; whatever the job raises.
         """
+        return await asyncio.wrap_future(self._submit(job, *args, **kwargs))
+
+    def run_and_wait(self, job: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for callers in a thread of another pool, which is closed before this one.
+
+        Raises: what `run` raises.
+        """
+        return self._submit(job, *args, **kwargs).result()
+
+    def _submit(self, job: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         latest = time.monotonic() + self._patience_s
 
         def begin() -> T:
@@ -80,7 +90,7 @@ class BoundedPool:
             self._job_done()
             raise
         future.add_done_callback(self._job_done)
-        return await asyncio.wrap_future(future)
+        return future
 
     def _job_done(self, _: Future[T] | None = None) -> None:
         with self._lock:
@@ -109,6 +119,9 @@ class Pools:
     #: that waits half a second waits behind one that waits for another process's
     #: lock, 2 s; together they stay below 2.5 s (reliability.md row 4).
     writer: BoundedPool
+    #: Calls of AdminService: their reads, writes and waits for bcrypt. Two of them
+    #: at a time, so that operators' lists do not hold up logins.
+    admin: BoundedPool
 
     @classmethod
     def create(cls, *, cores: int | None = None) -> Pools:
@@ -119,11 +132,13 @@ class Pools:
             readers=BoundedPool("readers", threads=2, capacity=256, patience_s=0.5),
             passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
             writer=BoundedPool("writer", threads=1, capacity=256, patience_s=0.5),
+            admin=BoundedPool("admin", threads=2, capacity=32),
         )
 
     async def close(self) -> None:
         """Let what has begun end, the writer last: others still hand it work."""
         for pool in (
+            self.admin,
             self.wechat,
             self.wechat_calls,
             self.passwords,

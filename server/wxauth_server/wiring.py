@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.sources import close_sources, open_sources
+from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.apps import Apps
+from wxauth_server.auth.delete_account import DeleteAccountFlow
 from wxauth_server.auth.erase_secrets import SecretEraser
 from wxauth_server.auth.exchange_code import CodeExchange
 from wxauth_server.auth.last_seen import LastSeen
 from wxauth_server.auth.login import LoginFlow
+from wxauth_server.auth.login_limits import LoginGate
 from wxauth_server.auth.logout import LogoutFlow
+from wxauth_server.auth.own_sessions import OwnSessions
+from wxauth_server.auth.prove_owner import OwnerProof
+from wxauth_server.auth.pseudonyms import Pseudonyms
+from wxauth_server.auth.purge import Purger
+from wxauth_server.auth.refusal_counts import RefusalCounts
+from wxauth_server.auth.tell_deletions import DeletionTeller
 from wxauth_server.auth.unbind import UnbindFlow
 from wxauth_server.auth.user_data import UserDataFlow
 from wxauth_server.auth.validate_session import SessionValidator
@@ -50,7 +61,19 @@ class Server:
         self._reads = SharedReads(self.store)
         self.last_seen = LastSeen(self.store, self._pools.writer)
         hasher = PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost)
-        verifier = CredentialVerifier(self.store, hasher)
+        self._sources = open_sources(
+            configuration.account_sources, store=self.store, hasher=hasher, pools=self._pools
+        )
+        names = NameDigests(keyring)
+        verifier = CredentialVerifier(
+            self._sources,
+            names=names,
+            limits=configuration.throttle.of_passwords(),
+            store=self.store,
+            writer=self._pools.writer,
+            clock=clock,
+        )
+        self.refusals = RefusalCounts(self.store, self._pools.writer, clock)
         validator = SessionValidator(
             apps=apps, reads=self._reads, last_seen=self.last_seen, clock=clock
         )
@@ -65,30 +88,50 @@ class Server:
         wechat_calls = WeChatCalls(self._wechat, self._pools.wechat_calls)
         self._login = LoginFlow(
             apps=apps,
+            gate=LoginGate(configuration.throttle.of_logins(), time.monotonic),
             exchange=exchange,
             verifier=verifier,
             wechat=wechat_calls,
+            refusals=self.refusals,
             store=self.store,
             reads=self._reads,
             clock=clock,
             pools=self._pools,
         )
+        owner = OwnerProof(exchange=exchange, verifier=verifier, refusals=self.refusals)
+        self.teller = DeletionTeller(
+            sources=self._sources, store=self.store, clock=clock, pools=self._pools
+        )
+        pseudonyms = Pseudonyms(keyring)
         auth = AuthServicer(
             login=self._login,
             validator=validator,
             unbind=UnbindFlow(
                 validator=validator,
-                exchange=exchange,
-                verifier=verifier,
+                owner=owner,
                 store=self.store,
                 clock=clock,
-                pools=self._pools,
+                writer_pool=self._pools.writer,
             ),
             logout=LogoutFlow(
                 validator=validator,
                 store=self.store,
                 clock=clock,
                 writer_pool=self._pools.writer,
+            ),
+            own_sessions=OwnSessions(
+                validator=validator, store=self.store, clock=clock, pools=self._pools
+            ),
+            delete_account=DeleteAccountFlow(
+                apps=apps,
+                validator=validator,
+                owner=owner,
+                names=names,
+                pseudonyms=pseudonyms,
+                store=self.store,
+                clock=clock,
+                writer_pool=self._pools.writer,
+                on_deleted=self.teller.wake,
             ),
         )
         user_data = UserDataFlow(
@@ -101,6 +144,14 @@ class Server:
             max_age_s=configuration.wechat.user_data_max_age_s,
         )
         self.eraser = SecretEraser(apps=apps, store=self.store, clock=clock, pools=self._pools)
+        self.purger = Purger(
+            apps=apps,
+            pseudonyms=pseudonyms,
+            store=self.store,
+            clock=clock,
+            pools=self._pools,
+            audit_kept_ms=configuration.audit.kept_ms,
+        )
         self._rpc = RpcServer(auth, WeChatServicer(user_data), configuration.grpc)
 
     async def start(self) -> int:
@@ -114,7 +165,10 @@ class Server:
             await self._close()
             raise
         self.last_seen.start()
+        self.refusals.start()
         self.eraser.start()
+        self.purger.start()
+        self.teller.start()
         self._readiness = asyncio.create_task(self._watch_store())
         return port
 
@@ -123,7 +177,10 @@ class Server:
         self._readiness.cancel()
         await self._rpc.stop()
         await self._login.close()
+        await self.teller.close()
+        await self.purger.close()
         await self.eraser.close()
+        await self.refusals.close()
         await self.last_seen.close()
         await self._close()
 
@@ -139,6 +196,7 @@ class Server:
                 await self._rpc.set_serving(serving=True)
 
     async def _close(self) -> None:
+        await close_sources(self._sources)
         await self._pools.close()
         await self._reads.close()
         self._wechat.close()

@@ -20,6 +20,7 @@ from tests.contract.store_exchanges import ExchangePromises
 from tests.contract.store_keys import KeyPromises
 from tests.contract.store_reading import ReadingPromises
 from tests.contract.store_session_keys import SessionKeyPromises
+from tests.contract.store_throttles import ThrottlePromises
 from tests.contract.store_transactions import TransactionPromises
 from wxauth_server.store.interface import Store
 
@@ -37,6 +38,7 @@ class StoreSuite(
     EndingPromises,
     KeyPromises,
     AuditPromises,
+    ThrottlePromises,
 ):
     """The promises of a store."""
 

@@ -15,10 +15,12 @@ import bcrypt
 
 from tests.fault.unprotected import replace
 from wxauth_server import wiring
+from wxauth_server.accounts.source import VerifiedAccount
+from wxauth_server.accounts.throttle import Guess
 from wxauth_server.auth import finish_login, start_session
 from wxauth_server.auth.bind_account import Bound
 from wxauth_server.auth.exchange_code import Exchange, store_exchange
-from wxauth_server.auth.verify_credentials import CredentialVerifier, VerifiedAccount
+from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.deadline import Deadline
 from wxauth_server.store import opening
 from wxauth_server.store.interface import Transaction
@@ -83,8 +85,10 @@ def _in_bcrypt() -> None:
 
 def _after_bcrypt() -> None:
     class DiesOfTheResult(CredentialVerifier):
-        def verify(self, source: str, username: str, password: str) -> VerifiedAccount:
-            super().verify(source, username, password)
+        async def verify(
+            self, source: str, guess: Guess, username: str, password: str, deadline: Deadline
+        ) -> VerifiedAccount:
+            await super().verify(source, guess, username, password, deadline)
             _die()
 
     replace(wiring, "CredentialVerifier", DiesOfTheResult)

@@ -25,7 +25,8 @@ SHOP = SandboxApp("wx1111111111111111", "1" * 32, "company")
 MALL = SandboxApp("wx2222222222222222", "2" * 32, "company")
 BANK = SandboxApp("wx3333333333333333", "3" * 32, "company")
 
-#: Starts a server. Keywords are settings of the demo app; `apps` names others instead.
+#: Starts a server. Keywords are settings of the demo app; `apps` names others instead,
+#: `tables` are other tables of the configuration.
 Serve = Callable[..., RunningServer]
 
 
@@ -59,6 +60,7 @@ def serve(
             *,
             apps: list[dict[str, Any]] | None = None,
             wechat: RunningSandbox = sandbox,
+            tables: dict[str, Any] | None = None,
             **settings: Any,
         ) -> RunningServer:
             demo = {"app_id": DEMO_APP_ID, "app_secret": DEMO_APP_SECRET} | settings
@@ -69,6 +71,7 @@ def serve(
                     server_loop,
                     clock=clock,
                     apps=apps or [demo],
+                    **(tables or {}),
                 )
             )
 

@@ -25,9 +25,14 @@ def sessions(server: RunningServer) -> int:
     return int(count)
 
 
-def replays(server: RunningServer) -> list[tuple[Any, ...]]:
-    """The openids of the replays that were noticed."""
-    return server.rows("SELECT openid FROM audit_events WHERE event = 'CODE_REPLAYED'")
+def replays(*servers: RunningServer) -> list[tuple[Any, ...]]:
+    """The openid of each replay that these servers of one store have noticed."""
+    for server in servers:
+        server.flush_refusals()
+    counted = servers[0].rows(
+        "SELECT openid, count FROM audit_events WHERE event = 'CODE_REPLAYED'"
+    )
+    return [(openid,) for openid, count in counted for _ in range(count)]
 
 
 def bound(server: RunningServer, *, account: str = "zhangsan") -> str:

@@ -195,6 +195,7 @@ def test_another_caller_with_the_code(
         lambda: server.login(code=code, request_id=request_id, client={"address": "192.0.2.7"})
     )
     assert (refusal.reason, refusal.metadata) == ("CODE_USED", {})
+    server.flush_refusals()
     assert server.rows(
         "SELECT app_id, openid, client_address FROM audit_events WHERE event = 'CODE_REPLAYED'"
     ) == [(DEMO_APP_ID, openid, "192.0.2.7")]

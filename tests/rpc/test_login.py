@@ -8,7 +8,7 @@ import pytest
 
 from tests.canary import CANARY
 from tests.running_server import RunningServer, refused
-from wxauth_server.accounts.passwords import take_over_bcrypt
+from wxauth_server.accounts.passwords import take_over
 from wxauth_server.store.keys import keys_in_use
 
 PASSWORD = "correct horse battery"
@@ -162,7 +162,7 @@ def test_long_chinese_pass_phrases_count_to_the_last_character(
 
 def test_a_foreign_bcrypt_hash_is_accepted_once_and_then_is_ours(server: RunningServer) -> None:
     foreign = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode().replace("$2b$", "$2y$")
-    server.add_account("zhangsan", None, stored_hash=take_over_bcrypt(foreign))
+    server.add_account("zhangsan", None, stored_hash=take_over(foreign))
     CANARY.keep(PASSWORD)
     user = server.new_user()
     server.login(code=server.code(user), username="zhangsan", password=PASSWORD)

@@ -284,7 +284,7 @@ def test_a_retry_at_another_server(server: RunningServer, neighbour: RunningServ
     assert refused(neighbour.login, **other).reason == "CODE_USED"
     assert errcodes(server, user) == [*asked, 0, 40163, 40163]
     assert sessions(server) == 1
-    assert len(replays(server)) == 1
+    assert len(replays(server, neighbour)) == 1
 
 
 @pytest.mark.parametrize("fault", [{"errcode": 45011}, {"errcode": 40029}, {"fault": "html_502"}])

@@ -107,6 +107,12 @@ def test_what_the_reasons_carry(failure: Failure) -> None:
         forged = failure(refuse("USER_DATA_INVALID", "INVALID_ARGUMENT", metadata=metadata))
         assert isinstance(forged, errors.UserDataInvalid)
         assert forged.watermark == watermark
+    absent = failure(refuse("NOT_FOUND", "NOT_FOUND", metadata={"what": "account"}))
+    assert isinstance(absent, errors.NotFound)
+    assert absent.what == "account"
+    exists = failure(refuse("ACCOUNT_EXISTS", "ALREADY_EXISTS", metadata={"field": "id"}))
+    assert isinstance(exists, errors.AccountExists)
+    assert exists.field == "id"
     invalid = failure(
         refuse("REQUEST_INVALID", "INVALID_ARGUMENT", violations=[("code", "missing")])
     )

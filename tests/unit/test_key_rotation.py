@@ -15,7 +15,7 @@ import pytest
 from tests.canary import CANARY
 from tests.running_server import TEST_COST
 from wxauth_server import key_rotation
-from wxauth_server.accounts.passwords import PasswordHasher, take_over_bcrypt
+from wxauth_server.accounts.passwords import PasswordHasher, take_over
 from wxauth_server.config import load_configuration
 from wxauth_server.key_rotation import StillNeeded, count_rows, release
 from wxauth_server.keyring import (
@@ -263,7 +263,7 @@ def test_passwords_are_counted_by_the_exact_pepper(store: SQLiteStore, ring: Key
     def write(tx: Transaction) -> None:
         account(tx, "1", hasher.hash("a good password"))
         account(tx, "2", hasher.hash("another password"))
-        account(tx, "3", take_over_bcrypt(FOREIGN))
+        account(tx, "3", take_over(FOREIGN))
         account(tx, "4", None)
         account(tx, "5", f"bcrypt-hmac-sha256$a_b${FOREIGN}")
         account(tx, "6", f"bcrypt-hmac-sha256$aXb${FOREIGN}")

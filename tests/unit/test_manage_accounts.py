@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 
 from tests.running_server import TEST_COST, FakeClock
-from wxauth_server.accounts import manage
+from wxauth_server.accounts import manage_access
 from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import (
     AccountManager,
@@ -23,6 +23,7 @@ from wxauth_server.accounts.manage import (
 )
 from wxauth_server.accounts.passwords import PasswordHasher, PasswordRefused
 from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import KeyRing, Purpose, create_keyring
 from wxauth_server.store.accounts import accounts_of_phone, find_account
 from wxauth_server.store.interface import Transaction
@@ -85,8 +86,10 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def manager(store: WatchedStore, hasher: WatchedHasher, clock: FakeClock) -> AccountManager:
-    return AccountManager(store, hasher, clock)
+def manager(
+    store: WatchedStore, hasher: WatchedHasher, clock: FakeClock, keyring: KeyRing
+) -> AccountManager:
+    return AccountManager(store, hasher, clock, names=NameDigests(keyring))
 
 
 def events(store: SQLiteStore) -> list[tuple[str, str, int]]:
@@ -255,7 +258,7 @@ def test_phones_that_are_refused(manager: AccountManager, phone: str) -> None:
 def test_a_password_is_judged_before_anything_is_done() -> None:
     with pytest.raises(PasswordRefused, match="8 characters"):
         NewPassword("short")
-    with pytest.raises(PasswordRefused, match="no bcrypt hash"):
+    with pytest.raises(PasswordRefused, match="MD5 or SHA"):
         ForeignHash("5f4dcc3b5aa765d61d8327deb882cf99")
 
 
@@ -409,7 +412,7 @@ def test_a_change_without_its_audit_event_does_not_happen(
     def fail(_tx: Transaction, *_event: object, **_fields: object) -> NoReturn:
         raise RuntimeError("the event cannot be written")
 
-    monkeypatch.setattr(manage, "record_event", fail)
+    monkeypatch.setattr(manage_access, "record_event", fail)
     with pytest.raises(RuntimeError, match="the event"):
         change(manager)
 

@@ -39,8 +39,8 @@ from wxauth_server.errors import (
     WeChatUnavailable,
     WeChatUserBlocked,
 )
+from wxauth_server.outbound.transport import MAX_BODY_BYTES
 from wxauth_server.wechat.client import WeChatClient, WeChatUser
-from wxauth_server.wechat.transport import MAX_BODY_BYTES
 
 APP = "wx1111111111111111"
 SECRET = "SECRET-do-not-print"
@@ -129,7 +129,7 @@ def test_a_connection_is_reused_until_the_idle_limit(
         for _ in range(3):
             ask(client)
         assert server.connections == 1
-        monkeypatch.setattr("wxauth_server.wechat.connections.IDLE_LIMIT_S", 0.0)
+        monkeypatch.setattr("wxauth_server.outbound.connections.IDLE_LIMIT_S", 0.0)
         ask(client)
         assert server.connections == 2
 

@@ -1,13 +1,13 @@
-"""What an operator does to accounts: add, set a password or a phone number, disable, enable.
+"""What an operator does to the accounts in our own store: add, find, name, set a password.
 
 Each change and its audit event are one transaction, with the end of the
-account's sessions where it means that. No command line and no transport here.
+account's sessions where it means that. Whether an account may log in is in
+manage_access.py. No command line and no transport here.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 
 from wxauth_server.accounts.account_fields import (
     AccountRefused,
@@ -16,13 +16,11 @@ from wxauth_server.accounts.account_fields import (
     check_phone,
     check_username,
 )
-from wxauth_server.accounts.passwords import (
-    PasswordHasher,
-    check_new_password,
-    pepper_id_of,
-    take_over,
-)
+from wxauth_server.accounts.manage_access import AccessManager, Change, NoSuchAccount, present
+from wxauth_server.accounts.new_secrets import ForeignHash, Hashes, NewPassword
+from wxauth_server.accounts.passwords import pepper_id_of
 from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock
 from wxauth_server.keyring import Purpose
@@ -31,107 +29,75 @@ from wxauth_server.store.accounts import (
     find_account,
     find_account_by_username,
     insert_account,
-    set_disabled,
     update_password,
     update_phone,
 )
-from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.admin_accounts import find_entry_by_username, update_username
+from wxauth_server.store.admin_sessions import end_sessions_but
+from wxauth_server.store.audit import Actor, Event
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import note_key_in_use
-from wxauth_server.store.session_keys import erase_session_keys_of_account
-from wxauth_server.store.sessions import Cause, end_sessions_of_account
+from wxauth_server.store.sessions import Cause
+from wxauth_server.store.throttles import unlock_name
+
+__all__ = [
+    "AccountManager",
+    "Change",
+    "ForeignHash",
+    "IdTaken",
+    "NewPassword",
+    "NoSuchAccount",
+    "UsernameTaken",
+]
 
 #: 128 random bits, as 32 hex digits: nobody guesses the id of another account.
 _RANDOM_ID_BYTES = 16
 
 
 class IdTaken(AccountRefused):
-    """There is an account with this id."""
+    """There is an account with this id, or was one whose user has left."""
 
 
 class UsernameTaken(AccountRefused):
     """There is an account with this username, perhaps spelt in another case or width."""
 
 
-class NoSuchAccount(LookupError):
-    """No account is meant by this. The text names what was looked for."""
-
-
-@dataclass(frozen=True)
-class NewPassword:
-    """A password to set, as it is typed. See `ForeignHash` for the alternative.
-
-    Raises: PasswordRefused when it cannot be set.
-    """
-
-    text: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        check_new_password(self.text)
-
-    def stored(self, hasher: PasswordHasher) -> str:
-        """Its stored form. Blocking: one bcrypt."""
-        return hasher.hash(self.text)
-
-
-@dataclass(frozen=True)
-class ForeignHash:
-    """The hash that another system kept of a password.
-
-    Raises: PasswordRefused when it cannot be taken over.
-    """
-
-    text: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        take_over(self.text)
-
-    def stored(self, hasher: PasswordHasher) -> str:
-        """Its stored form."""
-        del hasher
-        return take_over(self.text)
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a change left behind."""
-
-    account: AccountRecord
-    #: False if the account was so before; then nothing was written.
-    changed: bool
-    #: Sessions that this ended, those past their limits included.
-    sessions_ended: int
-
-
-class AccountManager:
+class AccountManager(AccessManager):
     """Changes the accounts in our own store. Blocking; thread-safe.
 
-    Every method raises StoreUnavailable when the store fails; whether the change
+    `context_words` are no passwords, `actor` is who the audit log shall say did
+    it. Every method raises StoreUnavailable when the store fails; whether the change
     was made is unknown then, and it is safe to repeat.
     """
 
-    def __init__(self, store: Store, hasher: PasswordHasher, clock: Clock) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        hasher: Hashes,
+        clock: Clock,
+        *,
+        names: NameDigests,
+        context_words: tuple[str, ...] = (),
+        actor: Actor = Actor.COMMAND,
+    ) -> None:
+        super().__init__(store, clock, names=names, actor=actor)
         self._hasher = hasher
-        self._clock = clock
+        self._context_words = context_words
 
     def find(self, *, username: str | None = None, account_id: str | None = None) -> AccountRecord:
-        """The account with this id, else the one with this username.
+        """The account in our own store with this id, else the one with this username.
 
         Raises: NoSuchAccount.
         """
         if account_id is not None:
-            record = self._store.read(lambda tx: find_account(tx, LOCAL, account_id))
-            named = f"id {account_id!r}"
-        else:
-            key = username_key(username or "")
-            record = None
-            if key is not None:
-                record = self._store.read(lambda tx: find_account_by_username(tx, LOCAL, key))
-            named = f"username {username!r}"
-        if record is None:
-            raise NoSuchAccount(f"there is no account with the {named}")
-        return record
+            return self._store.read(lambda tx: present(tx, account_id))
+        key = username_key(username or "")
+        entry = None
+        if key is not None:
+            entry = self._store.read(lambda tx: find_entry_by_username(tx, LOCAL, key))
+        if entry is None:
+            raise NoSuchAccount(f"there is no account with the username {username!r}")
+        return entry.record
 
     def add(
         self,
@@ -142,6 +108,7 @@ class AccountManager:
         phone: str | None = None,
         phone_verified: bool = False,
         password: NewPassword | ForeignHash | None = None,
+        client_address: str = "",
     ) -> AccountRecord:
         """Add an enabled account; without `account_id` its id is random.
 
@@ -149,7 +116,7 @@ class AccountManager:
         `phone_verified` says that the company knows the number to be this user's:
         it may then stand for the password where an app allows that.
         Raises: IdTaken, UsernameTaken; AccountRefused for a value that is not
-        allowed.
+        allowed; PasswordRefused; Overloaded.
         """
         key = check_username(username)
         if account_id is None:
@@ -159,7 +126,7 @@ class AccountManager:
             check_display_name(display_name)
         check_phone(phone, verified=phone_verified)
         # Before the transaction: bcrypt takes long, and there is one writer.
-        stored = password.stored(self._hasher) if password else None
+        stored = password.stored(self._hasher, self._context(username)) if password else None
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> AccountRecord:
@@ -177,34 +144,52 @@ class AccountManager:
             ):
                 if find_account(tx, LOCAL, account_id) is not None:
                     raise IdTaken(f"there is an account with the id {account_id!r} already")
-                raise UsernameTaken(f"there is an account with the username {username!r} already")
+                raise _username_taken(username)
             _note_pepper(tx, stored)
-            record_event(tx, Event.ACCOUNT_ADDED, now_ms=now_ms, account=(LOCAL, account_id))
-            return _found(tx, account_id)
+            self._record(tx, Event.ACCOUNT_ADDED, (LOCAL, account_id), now_ms, client_address)
+            return present(tx, account_id)
 
         return self._store.write(transaction)
 
-    def set_password(self, account_id: str, password: NewPassword | ForeignHash) -> Change:
-        """Set another password and end every session of the account.
+    def set_password(
+        self,
+        account_id: str,
+        password: NewPassword | ForeignHash,
+        *,
+        kept_handle: str | None = None,
+        client_address: str = "",
+    ) -> Change:
+        """Set another password and end every session of the account but the one kept.
 
-        Raises: NoSuchAccount.
+        What was held against its username is forgotten. Raises: NoSuchAccount,
+        PasswordRefused, Overloaded.
         """
-        stored = password.stored(self._hasher)
+        username = self.find(account_id=account_id).username
+        stored = password.stored(self._hasher, self._context(username))
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> Change:
-            if not update_password(tx, LOCAL, account_id, stored):
-                raise NoSuchAccount(f"there is no account with the id {account_id!r}")
+            before = present(tx, account_id)
+            update_password(tx, LOCAL, account_id, stored)
             _note_pepper(tx, stored)
-            account = (LOCAL, account_id)
-            ended = end_sessions_of_account(tx, account, Cause.PASSWORD_CHANGED, now_ms=now_ms)
-            erase_session_keys_of_account(tx, account)
-            record_event(tx, Event.PASSWORD_SET, now_ms=now_ms, account=account)
-            return Change(_found(tx, account_id), changed=True, sessions_ended=ended)
+            ended = end_sessions_but(
+                tx, before.key, Cause.PASSWORD_CHANGED, kept_handle=kept_handle, now_ms=now_ms
+            )
+            for name in self._names_of(before):
+                unlock_name(tx, name)
+            self._record(tx, Event.PASSWORD_SET, before.key, now_ms, client_address)
+            return Change(present(tx, account_id), changed=True, sessions_ended=len(ended))
 
         return self._store.write(transaction)
 
-    def set_phone(self, account_id: str, phone: str | None, *, verified: bool = False) -> Change:
+    def set_phone(
+        self,
+        account_id: str,
+        phone: str | None,
+        *,
+        verified: bool = False,
+        client_address: str = "",
+    ) -> Change:
         """Set the account's phone number, in E.164, or with None remove it.
 
         `verified` says that the company knows the number to be this user's, as of
@@ -215,61 +200,52 @@ class AccountManager:
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> Change:
-            before = _found(tx, account_id)
+            before = present(tx, account_id)
             if (before.phone, before.phone_verified_at) == (phone, None) and not verified:
-                return Change(before, changed=False, sessions_ended=0)
+                return Change(before, changed=False)
             verified_at = now_ms if verified else None
             update_phone(tx, LOCAL, account_id, phone=phone, verified_at=verified_at)
-            record_event(tx, Event.PHONE_SET, now_ms=now_ms, account=before.key)
-            return Change(_found(tx, account_id), changed=True, sessions_ended=0)
+            self._record(tx, Event.PHONE_SET, before.key, now_ms, client_address)
+            return Change(present(tx, account_id), changed=True)
 
         return self._store.write(transaction)
 
-    def disable(self, account_id: str) -> Change:
-        """Let the account log in no more, and end every session of it.
+    def set_username(self, account_id: str, username: str, *, client_address: str = "") -> Change:
+        """Let the user log in with this name from now on. Sessions and bindings stay.
 
-        An account that is disabled keeps the time since when it is. Raises:
-        NoSuchAccount.
+        Raises: NoSuchAccount; UsernameTaken; AccountRefused.
         """
+        key = check_username(username)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> Change:
-            before = _found(tx, account_id)
-            if before.disabled_at is not None:
-                return Change(before, changed=False, sessions_ended=0)
-            set_disabled(tx, LOCAL, account_id, disabled_at=now_ms)
-            ended = end_sessions_of_account(tx, before.key, Cause.ACCOUNT_DISABLED, now_ms=now_ms)
-            erase_session_keys_of_account(tx, before.key)
-            record_event(tx, Event.ACCOUNT_DISABLED, now_ms=now_ms, account=before.key)
-            return Change(_found(tx, account_id), changed=True, sessions_ended=ended)
+            before = present(tx, account_id)
+            if before.username == username:
+                return Change(before, changed=False)
+            named = find_account_by_username(tx, LOCAL, key)
+            if named is not None and named.id != account_id:
+                raise _username_taken(username)
+            update_username(tx, LOCAL, account_id, username=username, username_key=key)
+            self._record(tx, Event.USERNAME_SET, before.key, now_ms, client_address)
+            return Change(present(tx, account_id), changed=True)
 
         return self._store.write(transaction)
 
-    def enable(self, account_id: str) -> Change:
-        """Let a disabled account log in again. Sessions that were ended stay so.
+    def _context(self, username: str | None) -> tuple[str, ...]:
+        return (*self._context_words, username) if username else self._context_words
 
-        Raises: NoSuchAccount.
-        """
-        now_ms = self._clock.now_ms()
+    def _names_of(self, account: AccountRecord) -> list[bytes]:
+        """What attempts on the account are counted on."""
+        names = [self._names.of_id(account.source, account.id)]
+        if account.username is not None:
+            names.append(self._names.of(account.source, account.username))
+        return names
 
-        def transaction(tx: Transaction) -> Change:
-            before = _found(tx, account_id)
-            if before.disabled_at is None:
-                return Change(before, changed=False, sessions_ended=0)
-            set_disabled(tx, LOCAL, account_id, disabled_at=None)
-            record_event(tx, Event.ACCOUNT_ENABLED, now_ms=now_ms, account=before.key)
-            return Change(_found(tx, account_id), changed=True, sessions_ended=0)
 
-        return self._store.write(transaction)
+def _username_taken(username: str) -> UsernameTaken:
+    return UsernameTaken(f"there is an account with the username {username!r} already")
 
 
 def _note_pepper(tx: Transaction, stored: str | None) -> None:
     if stored is not None and (pepper_id := pepper_id_of(stored)):
         note_key_in_use(tx, Purpose.PEPPER, pepper_id)
-
-
-def _found(tx: Transaction, account_id: str) -> AccountRecord:
-    record = find_account(tx, LOCAL, account_id)
-    if record is None:
-        raise NoSuchAccount(f"there is no account with the id {account_id!r}")
-    return record

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wxauth_server.accounts.source import LOCAL, SourceAccount
 from wxauth_server.apps import App
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.mirrored_accounts import mirror_account
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,18 @@ class LoginAsked:
     request_id: str = field(default="", repr=False)
 
 
+class ConfirmationNeeded(Exception):
+    """The account's source, which is not our own store, has to say that it is enabled.
+
+    Raised in a transaction, of which nothing holds then.
+    """
+
+    def __init__(self, account: tuple[str, str]) -> None:
+        super().__init__()
+        #: (source, id)
+        self.account = account
+
+
 @dataclass(frozen=True)
 class LoginAttempt:
     """A WeChat user, known from a spent code, who wants a session of an app."""
@@ -49,6 +63,31 @@ class LoginAttempt:
     #: Who WeChat said it is.
     person: ExchangeRecord
     client: ClientInfo
+    #: The account that its source has just said is enabled.
+    confirmed: SourceAccount | None = None
+
+    def require_enabled(
+        self, tx: Transaction, account: tuple[str, str], *, now_ms: int
+    ) -> SourceAccount | None:
+        """Store what the account's source has said, if that is not our own store, and give it.
+
+        Raises: ConfirmationNeeded.
+        """
+        source, account_id = account
+        if source == LOCAL:
+            return None  # its row is locked
+        confirmed = self.confirmed
+        if confirmed is None or confirmed.id != account_id or not confirmed.enabled:
+            raise ConfirmationNeeded(account)
+        mirror_account(
+            tx,
+            source,
+            account_id,
+            username=confirmed.username,
+            display_name=confirmed.display_name,
+            now_ms=now_ms,
+        )
+        return confirmed
 
     def record(
         self,

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from wxauth_server.accounts.passwords import pepper_id_of
+from wxauth_server.accounts.source import LOCAL, VerifiedAccount
 from wxauth_server.auth.attempt import LoginAttempt
 from wxauth_server.auth.start_session import NewSession, start_session
-from wxauth_server.auth.verify_credentials import VerifiedAccount
 from wxauth_server.errors import (
     AccountAlreadyBound,
     AccountDisabled,
     AuthError,
+    CredentialsInvalid,
     OpenidAlreadyBound,
 )
 from wxauth_server.keyring import Purpose
@@ -83,12 +84,18 @@ def log_in_with_credentials(
     A conflict is OpenidAlreadyBound or AccountAlreadyBound and changes nothing,
     but with `rebind` what is in the way ends.
     """
-    source, account_id = verified.record.key
+    source, account_id = attempt.app.account_source, verified.account.id
+    # Makes the row that the lock needs, where the account's home is elsewhere.
+    attempt.require_enabled(tx, (source, account_id), now_ms=now_ms)
     account = lock_enabled_account(
-        tx, source, account_id, password_version=verified.record.password_version
+        tx, source, account_id, password_version=verified.password_version
     )
     if account is None:
-        return Changed()
+        if source == LOCAL:
+            return Changed()
+        refusal = CredentialsInvalid()  # its home lets it in, an operator here does not
+        record_refusal(tx, attempt, refusal, (source, account_id), now_ms=now_ms)
+        return refusal
     if rebind:
         _make_room(tx, attempt, account, now_ms=now_ms)
     outcome = bind(tx, attempt, account, new, now_ms=now_ms)

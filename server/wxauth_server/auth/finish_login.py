@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from wxauth_server.auth.attempt import Credentials, LoginAsked, LoginAttempt
+from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.throttle import Guess, given_up, succeeded
+from wxauth_server.auth.attempt import (
+    ConfirmationNeeded,
+    Credentials,
+    LoginAsked,
+    LoginAttempt,
+)
 from wxauth_server.auth.bind_account import (
     Bound,
     Changed,
@@ -38,6 +45,7 @@ from wxauth_server.auth.wechat_calls import WeChatCalls
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
+    AccountDisabled,
     AuthError,
     CodeInvalid,
     CodeUsed,
@@ -89,26 +97,24 @@ class LoginFinisher:
             keep_ms=RETRY_WITHIN_MS, most=_MOST_PHONE_NUMBERS
         )
 
-    async def finish(self, login: KnownLogin) -> Bound:
+    async def finish(self, login: KnownLogin) -> Bound | AuthError:
         """Find out which account it is, bind it if need be, and start the session.
 
-        Raises: Overtaken when another attempt of the same request was first;
-        otherwise what AuthService.Login lists in the contract.
+        A verdict is returned: it is on record, and final for the code. Raises:
+        Overtaken when another attempt of the same request was first; Throttled,
+        Overloaded, and what says that something is not available, after which the
+        same request may go on.
         """
-        takes_time = login.request.credentials or login.request.phone_code
-        if takes_time and not login.exchange.stored:
-            login = dataclasses.replace(login, exchange=await self._keep(login.exchange))
+        if login.request.credentials or login.request.phone_code:
+            login = await self._kept(login)
         # Once more if the account or the binding changed under our hands.
         for _ in range(2):
             if login.request.credentials is None:
                 outcome = await self._without_credentials(login)
             else:
                 outcome = await self._with_credentials(login, login.request.credentials)
-            match outcome:
-                case Bound():
-                    return outcome
-                case AuthError():
-                    raise outcome
+            if not isinstance(outcome, Changed):
+                return outcome
         raise StoreUnavailable
 
     async def _without_credentials(self, login: KnownLogin) -> Outcome:
@@ -128,17 +134,32 @@ class LoginFinisher:
                 now_ms=now_ms,
             )
 
-        outcome = await self._commit(login.exchange, step)
-        if not isinstance(outcome, PhoneNumberNeeded):
-            return outcome
-        try:
-            phone = await self._phone_number(login)
-        except (CodeInvalid, CodeUsed) as error:
-            return await self._refuse(login, type(error)(field="phone_code"), None)
-        except WeChatUserBlocked as refusal:
-            return await self._refuse(login, refusal, None)
-        outcome = await self._commit(login.exchange, step)
-        return Changed() if isinstance(outcome, PhoneNumberNeeded) else outcome
+        # Twice at most something has to be asked for: an account, a phone number.
+        for _ in range(3):
+            try:
+                outcome = await self._commit(login.exchange, step)
+            except ConfirmationNeeded as needed:
+                login = await self._kept(login)
+                confirmed = await self._enabled(needed.account, login.deadline)
+                if confirmed is None:
+                    return await self._refuse(login, AccountDisabled(), needed.account)
+                attempt = dataclasses.replace(attempt, confirmed=confirmed)
+                continue
+            if not isinstance(outcome, PhoneNumberNeeded):
+                return outcome
+            try:
+                phone = await self._phone_number(login)
+            except (CodeInvalid, CodeUsed) as error:
+                return await self._refuse(login, type(error)(field="phone_code"), None)
+            except WeChatUserBlocked as refusal:
+                return await self._refuse(login, refusal, None)
+        return Changed()
+
+    async def _enabled(self, account: tuple[str, str], deadline: Deadline) -> SourceAccount | None:
+        """The account as its source has it, if it is enabled there."""
+        source = self._verifier.sources.get(account[0])
+        found = await source.get(account[1], deadline) if source else None
+        return found if found is not None and found.enabled else None
 
     async def _phone_number(self, login: KnownLogin) -> PhoneNumber:
         # Remembered, since the code is spent and the store can fail after this.
@@ -152,35 +173,68 @@ class LoginFinisher:
         return phone
 
     async def _with_credentials(self, login: KnownLogin, credentials: Credentials) -> Outcome:
+        attempt = login.attempt
+        source = attempt.app.account_source
+        guess = self._verifier.guess(
+            source,
+            credentials.username,
+            app_id=attempt.app.app_id,
+            openid=attempt.person.openid,
+        )
         try:
-            verified = await self._pools.passwords.run(
-                self._verifier.verify,
-                login.attempt.app.account_source,
-                credentials.username,
-                credentials.password,
+            verified = await self._verifier.verify(
+                source, guess, credentials.username, credentials.password, login.deadline
             )
         except CredentialsInvalid as error:
-            return await self._refuse(login, CredentialsInvalid(), error.account)
+            return await self._refuse(login, CredentialsInvalid(), error.account, guess)
+        attempt = dataclasses.replace(attempt, confirmed=verified.account)
         now_ms = self._clock.now_ms()
-        return await self._commit(
-            login.exchange,
-            lambda tx: log_in_with_credentials(
-                tx,
-                login.attempt,
-                verified,
-                login.new,
-                rebind=login.request.rebind,
-                now_ms=now_ms,
-            ),
-        )
+
+        def step(tx: Transaction) -> Outcome:
+            outcome = log_in_with_credentials(
+                tx, attempt, verified, login.new, rebind=login.request.rebind, now_ms=now_ms
+            )
+            match outcome:
+                case Changed():
+                    given_up(tx, guess)
+                case CredentialsInvalid():
+                    self._verifier.failed(
+                        tx,
+                        guess,
+                        account=(source, verified.account.id),
+                        client_address=attempt.client.address,
+                        now_ms=now_ms,
+                    )
+                case _:  # a conflict too: the password was right
+                    succeeded(tx, guess)
+            return outcome
+
+        try:
+            return await self._commit(login.exchange, step)
+        except (AuthError, Overtaken):
+            await self._verifier.give_up(guess)
+            raise
 
     async def _refuse(
-        self, login: KnownLogin, refusal: AuthError, account: tuple[str, str] | None
+        self,
+        login: KnownLogin,
+        refusal: AuthError,
+        account: tuple[str, str] | None,
+        guess: Guess | None = None,
     ) -> AuthError:
         now_ms = self._clock.now_ms()
+        attempt = login.attempt
 
         def step(tx: Transaction) -> AuthError:
-            record_refusal(tx, login.attempt, refusal, account, now_ms=now_ms)
+            record_refusal(tx, attempt, refusal, account, now_ms=now_ms)
+            if guess is not None:
+                self._verifier.failed(
+                    tx,
+                    guess,
+                    account=account,
+                    client_address=attempt.client.address,
+                    now_ms=now_ms,
+                )
             return refusal
 
         return await self._commit(login.exchange, step)
@@ -205,8 +259,11 @@ class LoginFinisher:
             self._exchange.note_stored(exchange)
         return outcome
 
-    async def _keep(self, exchange: Exchange) -> Exchange:
+    async def _kept(self, login: KnownLogin) -> KnownLogin:
         """Store an exchange whose login will take its time, so that a retry can go on."""
+        exchange = login.exchange
+        if exchange.stored:
+            return login
 
         def transaction(tx: Transaction) -> None:
             if not store_exchange(tx, exchange, settled=None):
@@ -214,7 +271,7 @@ class LoginFinisher:
 
         await self._pools.writer.run(self._store.write, transaction)
         self._exchange.note_stored(exchange)
-        return Exchange(exchange.record, stored=True)
+        return dataclasses.replace(login, exchange=Exchange(exchange.record, stored=True))
 
 
 def _settled(outcome: object) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 
 from wxauth_server.auth.attempt import LoginAttempt
-from wxauth_server.auth.bind_account import Changed, Outcome, bind
+from wxauth_server.auth.bind_account import Changed, Outcome, bind, record_refusal
 from wxauth_server.auth.start_session import NewSession
 from wxauth_server.errors import BindingRequired
 from wxauth_server.store.accounts import (
@@ -60,14 +60,19 @@ def log_in_unbound(
             # Numbers get new owners: where two accounts have it, one is out of date.
             account = _lock_if_free(tx, attempt, candidates[0].key) if not candidates[1:] else None
             if account is None:
-                return BindingRequired()
+                return _binding_required(tx, attempt, now_ms=now_ms)
     # Who has an account in a sibling gets no second one, whatever is wrong with that.
     if account is None and attempt.app.registers and not bound_to:
         account = _register(tx, attempt, phone, now_ms=now_ms)
     if account is None:
-        # No audit event: it is how every user's first visit begins.
-        return BindingRequired()
+        return _binding_required(tx, attempt, now_ms=now_ms)
     return bind(tx, attempt, account, new, now_ms=now_ms) or Changed()
+
+
+def _binding_required(tx: Transaction, attempt: LoginAttempt, *, now_ms: int) -> BindingRequired:
+    refusal = BindingRequired()
+    record_refusal(tx, attempt, refusal, None, now_ms=now_ms)
+    return refusal
 
 
 def _accounts_of_siblings(tx: Transaction, attempt: LoginAttempt) -> set[tuple[str, str]]:

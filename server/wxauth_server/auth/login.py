@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wxauth_server.apps import App, Apps
@@ -13,7 +14,9 @@ from wxauth_server.auth.exchange_code import (
     Exchange,
 )
 from wxauth_server.auth.finish_login import KnownLogin, LoginFinisher
+from wxauth_server.auth.login_limits import LoginGate, TooManyFrom, TooManyOfAll
 from wxauth_server.auth.logins_in_flight import LoginsInFlight
+from wxauth_server.auth.refusal_counts import RefusalCounts
 from wxauth_server.auth.start_session import NewSession, Overtaken
 from wxauth_server.auth.validate_session import check_live
 from wxauth_server.auth.verify_credentials import CredentialVerifier
@@ -21,15 +24,17 @@ from wxauth_server.auth.wechat_calls import WeChatCalls
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
+    AuthError,
     CodeUsed,
     Overloaded,
     RequestInvalid,
     SessionExpired,
     SessionRevoked,
     StoreUnavailable,
+    Throttled,
 )
 from wxauth_server.pools import Pools
-from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.audit import Event
 from wxauth_server.store.interface import Store
 from wxauth_server.store.sessions import SessionRecord
 from wxauth_server.store.shared_reads import SharedReads
@@ -37,6 +42,14 @@ from wxauth_server.store.shared_reads import SharedReads
 #: Time for a login that its caller can repeat: WeChat's 2.8 s and some for our own
 #: work. A caller with less patience would burn the code for nothing.
 _REPEATABLE_S = 5.0
+
+
+# What a THROTTLED event gives as its reason.
+_THROTTLED_BY: Mapping[type[AuthError], str] = {
+    TooManyFrom: "ADDRESS",
+    TooManyOfAll: "ALL",
+    Throttled: "PASSWORD",
+}
 
 
 @dataclass(frozen=True)
@@ -57,15 +70,20 @@ class LoginFlow:
         self,
         *,
         apps: Apps,
+        gate: LoginGate,
         exchange: CodeExchange,
         verifier: CredentialVerifier,
         wechat: WeChatCalls,
+        refusals: RefusalCounts,
         store: Store,
         reads: SharedReads,
         clock: Clock,
         pools: Pools,
     ) -> None:
         self._apps = apps
+        self._gate = gate
+        self._sources = verifier.sources
+        self._refusals = refusals
         self._exchange = exchange
         self._finisher = LoginFinisher(
             exchange=exchange,
@@ -75,10 +93,8 @@ class LoginFlow:
             clock=clock,
             pools=pools,
         )
-        self._store = store
         self._reads = reads
         self._clock = clock
-        self._pools = pools
         self._in_flight: LoginsInFlight[LoginResult] = LoginsInFlight()
 
     async def log_in(
@@ -93,26 +109,63 @@ class LoginFlow:
             raise RequestInvalid(
                 ("phone_code", "this mini-program does not bind by phone number (bind_by_phone)")
             )
+        try:
+            self._gate.pass_one(client.address)
+        except Throttled as refusal:
+            self._count(refusal, app, client)
+            raise
         if request.request_id:
             deadline = Deadline(_REPEATABLE_S)
         try:
             return await self._in_flight.run(
                 (app.app_id, request.code),
                 request if request.request_id else None,
-                lambda: self._log_in(app, request, client, deadline),
+                lambda: self._counted(app, request, client, deadline),
             )
         except CodeReplayed as replay:
-            await self._record_replay(app, replay.openid, client)
+            self._count(replay, app, client, openid=replay.openid or "")
             raise
 
     async def close(self) -> None:
         """Wait for the logins that go on without their callers."""
         await self._in_flight.close()
 
-    async def _log_in(
+    async def _counted(
         self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
     ) -> LoginResult:
-        if request.credentials is not None and self._pools.passwords.full:
+        """Log in, and count the refusals that no transaction has on record."""
+        try:
+            outcome = await self._log_in(app, request, client, deadline)
+        except CodeReplayed:
+            raise  # its callers count it
+        except AuthError as refusal:
+            self._count(refusal, app, client)
+            raise
+        if isinstance(outcome, AuthError):
+            raise outcome
+        return outcome
+
+    def _count(self, refusal: AuthError, app: App, client: ClientInfo, *, openid: str = "") -> None:
+        match refusal:
+            case Throttled():
+                event = Event.THROTTLED
+            case CodeReplayed():
+                event = Event.CODE_REPLAYED
+            case _:
+                event = Event.LOGIN_REFUSED
+        self._refusals.note(
+            event,
+            reason=_THROTTLED_BY.get(type(refusal), refusal.reason_name()),
+            app_id=app.app_id,
+            openid=openid,
+            client_address=client.address,
+        )
+
+    async def _log_in(
+        self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
+    ) -> LoginResult | AuthError:
+        """A verdict is returned, not raised: it is on record."""
+        if request.credentials is not None and self._sources[app.account_source].full:
             raise Overloaded  # now, before the code is spent
         for _ in range(2):
             # The code first: whoever guesses passwords spends a fresh one per guess.
@@ -134,6 +187,8 @@ class LoginFlow:
                 )
             except Overtaken:  # at another server: see what came of it there
                 continue
+            if isinstance(bound, AuthError):
+                return bound
             return _result(app, new, bound.session, bound_now=bound.bound_now)
         raise StoreUnavailable
 
@@ -148,20 +203,6 @@ class LoginFlow:
             raise CodeUsed from None
         bound_now = exchange.record.settled == BOUND_AND_LOGGED_IN
         return _result(app, new, session, bound_now=bound_now)
-
-    async def _record_replay(self, app: App, openid: str | None, client: ClientInfo) -> None:
-        now_ms = self._clock.now_ms()
-        await self._pools.writer.run(
-            self._store.write,
-            lambda tx: record_event(
-                tx,
-                Event.CODE_REPLAYED,
-                now_ms=now_ms,
-                app_id=app.app_id,
-                openid=openid,
-                client_address=client.address,
-            ),
-        )
 
 
 def _result(app: App, new: NewSession, session: SessionRecord, *, bound_now: bool) -> LoginResult:

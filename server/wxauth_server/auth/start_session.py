@@ -60,17 +60,19 @@ def start_session(
 ) -> SessionRecord:
     """Store the session, and end the oldest ones of this WeChat user beyond the limit.
 
-    Raises: Overtaken if another attempt of the same request has just stored it.
+    The one way to a session. Raises: Overtaken if another attempt of the same request
+    has just stored it; ConfirmationNeeded when the account's source has to be asked.
     """
     app, openid, client = attempt.app, attempt.person.openid, attempt.client
+    names = attempt.require_enabled(tx, account.key, now_ms=now_ms) or account
     session = SessionRecord.beginning(
         digest=new.digest,
         handle=new.handle,
         app_id=app.app_id,
         openid=openid,
         account=account.key,
-        username=account.username,
-        display_name=account.display_name,
+        username=names.username,
+        display_name=names.display_name,
         unionid=unionid,
         now_ms=now_ms,
     )

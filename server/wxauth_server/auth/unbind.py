@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from wxauth_server.auth.exchange_code import CodeExchange, renew_session_key
+from wxauth_server.auth.prove_owner import OwnerProof, Proof
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
-from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CredentialsInvalid, Overloaded, ProofInvalid, SessionRevoked
-from wxauth_server.pools import Pools
+from wxauth_server.errors import AuthError, ProofInvalid, SessionRevoked
+from wxauth_server.pools import BoundedPool
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.bindings import delete_binding, forbid_sibling_login, lock_binding
 from wxauth_server.store.interface import Store, Transaction
@@ -20,14 +19,6 @@ from wxauth_server.store.sessions import (
     end_sessions_of_wechat_user,
     read_session,
 )
-
-
-@dataclass(frozen=True)
-class Proof:
-    """That the owner asks: a fresh code or the account's password, exactly one of them."""
-
-    code: str = ""
-    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,18 +36,16 @@ class UnbindFlow:
         self,
         *,
         validator: SessionValidator,
-        exchange: CodeExchange,
-        verifier: CredentialVerifier,
+        owner: OwnerProof,
         store: Store,
         clock: Clock,
-        pools: Pools,
+        writer_pool: BoundedPool,
     ) -> None:
         self._validator = validator
-        self._exchange = exchange
-        self._verifier = verifier
+        self._owner = owner
         self._store = store
         self._clock = clock
-        self._pools = pools
+        self._writer_pool = writer_pool
 
     async def unbind(self, session_id: str, proof: Proof, deadline: Deadline) -> UnbindResult:
         """Check the session, then the proof, then end binding and sessions in one step.
@@ -64,37 +53,21 @@ class UnbindFlow:
         Raises: what AuthService.Unbind lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        person = None
-        if proof.code:
-            person = await self._exchange.ask(live.app, proof.code, deadline)
-            proven = person.openid == live.record.openid
-        else:
-            proven = await self._is_password(live, proof.password)
+        proven = await self._owner.prove(live, proof, deadline)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> UnbindResult | SessionRevoked | ProofInvalid:
-            if not proven:
-                _record(tx, Event.UNBIND_REFUSED, live.record, now_ms)
-                if person is not None:
-                    renew_session_key(tx, person)
-                return ProofInvalid()
-            return _unbind(tx, live, now_ms)
+            refusal = self._owner.settle(tx, proven, live, Event.UNBIND_REFUSED, now_ms=now_ms)
+            return refusal or _unbind(tx, live, now_ms)
 
-        outcome = await self._pools.writer.run(self._store.write, transaction)
+        try:
+            outcome = await self._writer_pool.run(self._store.write, transaction)
+        except AuthError:
+            await self._owner.drop(proven)
+            raise
         if isinstance(outcome, UnbindResult):
             return outcome
         raise outcome
-
-    async def _is_password(self, live: LiveSession, password: str) -> bool:
-        if self._pools.passwords.full:
-            raise Overloaded
-        try:
-            await self._pools.passwords.run(
-                self._verifier.verify_owner, live.record.account, password
-            )
-        except CredentialsInvalid:
-            return False
-        return True
 
 
 def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | SessionRevoked:
@@ -114,7 +87,15 @@ def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | S
     delete_binding(tx, session.app_id, session.openid)
     # Else the next silent login would bind again through a sibling app.
     forbid_sibling_login(tx, session.app_id, session.openid)
-    _record(tx, Event.UNBOUND, session, now_ms)
+    record_event(
+        tx,
+        Event.UNBOUND,
+        now_ms=now_ms,
+        app_id=session.app_id,
+        openid=session.openid,
+        account=session.account,
+        session_handle=session.handle,
+    )
     limits = live.app.limits
     return UnbindResult(
         session,
@@ -123,16 +104,4 @@ def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | S
             and each.login_at + limits.absolute_ms > now_ms
             for each in ended
         ),
-    )
-
-
-def _record(tx: Transaction, event: Event, session: SessionRecord, now_ms: int) -> None:
-    record_event(
-        tx,
-        event,
-        now_ms=now_ms,
-        app_id=session.app_id,
-        openid=session.openid,
-        account=session.account,
-        session_handle=session.handle,
     )

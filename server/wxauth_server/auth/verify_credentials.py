@@ -1,64 +1,174 @@
-"""Step 4, first half: username and password become one of the company's accounts."""
+"""Step 4, first half: username and password become one of the company's accounts.
+
+Guessing is held back here: an attempt is reserved, then the password is looked
+at, then the transaction that says what came of it ends the attempt
+(accounts/throttle.py says how many there may be).
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
+import asyncio
+import contextlib
+import time
+import weakref
+from collections.abc import AsyncIterator, Mapping
 
-from wxauth_server.accounts.passwords import PasswordHasher, is_malformed
-from wxauth_server.accounts.usernames import username_key
-from wxauth_server.errors import CredentialsInvalid
-from wxauth_server.store.accounts import AccountRecord, find_account, find_account_by_username
-from wxauth_server.store.interface import Store
+from wxauth_server.accounts.source import AccountSource, VerifiedAccount
+from wxauth_server.accounts.throttle import (
+    Guess,
+    MustWait,
+    NameDigests,
+    Reserved,
+    ThrottleLimits,
+    failed,
+    given_up,
+    reserve,
+)
+from wxauth_server.clock import Clock
+from wxauth_server.deadline import Deadline
+from wxauth_server.errors import AuthError, CredentialsInvalid, Throttled
+from wxauth_server.pools import BoundedPool
+from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.sessions import SessionRecord
 
-log = logging.getLogger("wxauth.auth")
-
-
-@dataclass(frozen=True)
-class VerifiedAccount:
-    """An account whose password was right a moment ago."""
-
-    record: AccountRecord
-    #: The password hashed anew, where the stored hash is not what we write now.
-    new_hash: str | None = field(repr=False)
+#: How long an attempt waits for others that are under way, in seconds: some bcrypt
+#: runs long. Then the caller is told to come again.
+_PATIENCE_S = 2.0
+#: What it is told, in seconds.
+_COME_AGAIN_S = 1.0
+#: Between two looks, in seconds: one bcrypt takes longer.
+_LOOK_AGAIN_S = 0.05
 
 
 class CredentialVerifier:
-    """Checks passwords against the accounts in our own store.
+    """Checks passwords with their account sources, so often as the limits allow.
 
-    Blocking, all CPU: runs in the password pool. An unknown user, a wrong
-    password, a disabled account, an account without a password and a malformed
-    hash take the same time and raise the same error (reliability.md row 20).
+    For one event loop. Who calls `verify` or `verify_owner` ends the attempt in the
+    transaction of its outcome: with `succeeded` or `given_up` of accounts/throttle.py
+    or with `failed`. What is never ended counts as failed after half a minute.
     """
 
-    def __init__(self, store: Store, hasher: PasswordHasher) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, AccountSource],
+        *,
+        names: NameDigests,
+        limits: ThrottleLimits,
+        store: Store,
+        writer: BoundedPool,
+        clock: Clock,
+    ) -> None:
+        self.sources = sources
+        self._names = names
+        self._limits = limits
         self._store = store
-        self._hasher = hasher
+        self._writer = writer
+        self._clock = clock
+        # Of many attempts that wait for the same, one at a time asks the store.
+        self._turns: weakref.WeakValueDictionary[Guess, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
-    def verify(self, source: str, username: str, password: str) -> VerifiedAccount:
-        """Raises: CredentialsInvalid, StoreUnavailable."""
-        key = username_key(username)
-        record = None
-        if key is not None:
-            record = self._store.read(lambda tx: find_account_by_username(tx, source, key))
-        return self._check(record, password)
+    def guess(self, source: str, username: str, *, app_id: str, openid: str) -> Guess:
+        """The attempt of a WeChat user on a username."""
+        return Guess(self._names.of(source, username), app_id, openid)
 
-    def verify_owner(self, account: tuple[str, str], password: str) -> VerifiedAccount:
-        """Check the password of a known account, (source, id).
+    def guess_of_owner(self, session: SessionRecord) -> Guess:
+        """The attempt of a session's owner on the session's account: the same, by name."""
+        source, account_id = session.account
+        if session.username:
+            name = self._names.of(source, session.username)
+        else:
+            name = self._names.of_id(source, account_id)
+        return Guess(name, session.app_id, session.openid)
 
-        Raises: CredentialsInvalid, StoreUnavailable.
+    async def verify(
+        self, source: str, guess: Guess, username: str, password: str, deadline: Deadline
+    ) -> VerifiedAccount:
+        """The enabled account with this username and password.
+
+        Raises: CredentialsInvalid, with the attempt to be ended by the caller, as
+        after a success; Throttled, Overloaded, AccountSourceUnavailable and
+        StoreUnavailable, after which there is nothing to end.
         """
-        record = self._store.read(lambda tx: find_account(tx, *account))
-        return self._check(record, password)
+        reserved = await self._reserve(guess, deadline)
+        async with self._given_up_on_failure(guess):
+            return await self.sources[source].verify(
+                username, password, deadline, allowed=not reserved.locked
+            )
 
-    def _check(self, record: AccountRecord | None, password: str) -> VerifiedAccount:
-        stored = record.password if record else None
-        enabled = record is not None and record.disabled_at is None
-        if stored is not None and is_malformed(stored) and record is not None:
-            log.error("stored password hash is malformed", extra={"account": list(record.key)})
-        if not self._hasher.verify(stored, password, allowed=enabled):
-            raise CredentialsInvalid(record.key if record else None)
-        assert record is not None  # noqa: S101 - `verify` saw a hash
-        assert stored is not None  # noqa: S101
-        rehash = self._hasher.needs_rehash(stored)
-        return VerifiedAccount(record, self._hasher.hash(password) if rehash else None)
+    async def verify_owner(
+        self, guess: Guess, session: SessionRecord, password: str, deadline: Deadline
+    ) -> VerifiedAccount:
+        """Check the password of a session's account. Raises: as `verify`."""
+        source = self.sources.get(session.account_source)
+        reserved = await self._reserve(guess, deadline)
+        async with self._given_up_on_failure(guess):
+            if source is None:  # no longer configured
+                raise CredentialsInvalid(session.account)
+            return await source.verify_owner(
+                session.account_id,
+                session.username,
+                password,
+                deadline,
+                allowed=not reserved.locked,
+            )
+
+    async def give_up(self, guess: Guess) -> None:
+        """End an attempt that came to nothing, if the store lets us."""
+        with contextlib.suppress(AuthError):
+            await self._writer.run(self._store.write, lambda tx: given_up(tx, guess))
+
+    def failed(
+        self,
+        tx: Transaction,
+        guess: Guess,
+        *,
+        account: tuple[str, str] | None,
+        client_address: str = "",
+        now_ms: int,
+    ) -> None:
+        """End an attempt whose password was wrong. `account` is for the audit log."""
+        failed(
+            tx,
+            guess,
+            self._limits,
+            account=account,
+            client_address=client_address,
+            now_ms=now_ms,
+        )
+
+    async def _reserve(self, guess: Guess, deadline: Deadline) -> Reserved:
+        turn = self._turns.setdefault(guess, asyncio.Lock())
+        end = time.monotonic() + min(_PATIENCE_S, deadline.left_s() / 2)
+        try:
+            async with asyncio.timeout(end - time.monotonic()):
+                await turn.acquire()
+        except TimeoutError:
+            raise Throttled(_COME_AGAIN_S) from None
+        try:
+            while True:
+                try:
+                    return await self._writer.run(
+                        self._store.write,
+                        lambda tx: reserve(tx, guess, self._limits, now_ms=self._clock.now_ms()),
+                    )
+                except MustWait as wait:
+                    if wait.for_ms is not None:
+                        raise Throttled(wait.for_ms / 1000) from None
+                if time.monotonic() > end:
+                    raise Throttled(_COME_AGAIN_S)
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        finally:
+            turn.release()
+
+    @contextlib.asynccontextmanager
+    async def _given_up_on_failure(self, guess: Guess) -> AsyncIterator[None]:
+        # A caller who goes away is another matter: the attempt may have been made.
+        try:
+            yield
+        except CredentialsInvalid:
+            raise
+        except AuthError:
+            await self.give_up(guess)
+            raise

@@ -6,10 +6,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wxauth.v1.auth_service_pb2 import (
     Account,
+    DeleteAccountRequest,
+    DeleteAccountResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
     LoginRequest,
     LoginResponse,
     LogoutRequest,
     LogoutResponse,
+    OwnSession,
+    RevokeSessionRequest,
+    RevokeSessionResponse,
     UnbindRequest,
     UnbindResponse,
     ValidateSessionRequest,
@@ -17,12 +24,22 @@ from wxauth.v1.auth_service_pb2 import (
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer
 from wxauth_server.auth.attempt import ClientInfo, Credentials, LoginAsked
+from wxauth_server.auth.delete_account import DeleteAccountFlow
 from wxauth_server.auth.login import LoginFlow
 from wxauth_server.auth.logout import LogoutFlow
-from wxauth_server.auth.unbind import Proof, UnbindFlow
+from wxauth_server.auth.own_sessions import OwnSessions
+from wxauth_server.auth.prove_owner import Proof
+from wxauth_server.auth.unbind import UnbindFlow
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.rpc.guard import Context, deadline_of
-from wxauth_server.rpc.requests import check_login, check_logout, check_unbind, check_validate
+from wxauth_server.rpc.requests import (
+    check_list_sessions,
+    check_login,
+    check_logout,
+    check_proof,
+    check_revoke_session,
+    check_validate,
+)
 from wxauth_server.store.sessions import SessionRecord
 
 
@@ -36,11 +53,15 @@ class AuthServicer(AuthServiceServicer):
         validator: SessionValidator,
         unbind: UnbindFlow,
         logout: LogoutFlow,
+        own_sessions: OwnSessions,
+        delete_account: DeleteAccountFlow,
     ) -> None:
         self._login = login
         self._validator = validator
         self._unbind = unbind
         self._logout = logout
+        self._own_sessions = own_sessions
+        self._delete_account = delete_account
 
     async def Login(self, request: LoginRequest, context: Context) -> LoginResponse:
         check_login(request)
@@ -74,7 +95,7 @@ class AuthServicer(AuthServiceServicer):
         return _live_session(await self._validator.validate(request.session_id, request.app_id))
 
     async def Unbind(self, request: UnbindRequest, context: Context) -> UnbindResponse:
-        check_unbind(request)
+        check_proof(request)
         proof = Proof(code=request.code, password=request.password)
         result = await self._unbind.unbind(request.session_id, proof, deadline_of(context))
         return UnbindResponse(
@@ -88,6 +109,48 @@ class AuthServicer(AuthServiceServicer):
         check_logout(request)
         await self._logout.log_out(request.session_id)
         return LogoutResponse()
+
+    async def ListSessions(
+        self, request: ListSessionsRequest, context: Context
+    ) -> ListSessionsResponse:
+        check_list_sessions(request)
+        found = await self._own_sessions.list(request.session_id)
+        return ListSessionsResponse(
+            sessions=[
+                OwnSession(
+                    session_handle=own.handle,
+                    current=own.current,
+                    device=own.device,
+                    user_agent=own.user_agent,
+                    network=own.network,
+                    login_time=_timestamp(own.login_ms),
+                    last_seen_time=_timestamp(own.last_seen_ms),
+                    idle_expire_time=_timestamp(own.idle_end_ms),
+                    absolute_expire_time=_timestamp(own.absolute_end_ms),
+                )
+                for own in found
+            ]
+        )
+
+    async def RevokeSession(
+        self, request: RevokeSessionRequest, context: Context
+    ) -> RevokeSessionResponse:
+        check_revoke_session(request)
+        await self._own_sessions.revoke(request.session_id, request.session_handle)
+        return RevokeSessionResponse()
+
+    async def DeleteAccount(
+        self, request: DeleteAccountRequest, context: Context
+    ) -> DeleteAccountResponse:
+        check_proof(request)
+        proof = Proof(code=request.code, password=request.password)
+        result = await self._delete_account.delete(request.session_id, proof, deadline_of(context))
+        source, account_id = result.account
+        return DeleteAccountResponse(
+            account=Account(source=source, id=account_id),
+            bindings_ended=result.bindings_ended,
+            sessions_ended=result.sessions_ended,
+        )
 
 
 def _live_session(live: LiveSession) -> ValidateSessionResponse:

@@ -1,4 +1,4 @@
-"""Wraps every method handler: deadlines, malformed requests, and errors to statuses.
+"""Wraps every method handler: callers, deadlines, malformed requests, errors to statuses.
 
 The generated add_…_to_server functions hand their RpcMethodHandlers to whatever
 they are given; here that is a `GuardedServer`, which wraps them on the way to
@@ -22,6 +22,7 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
+from wxauth.v1 import admin_service_pb2
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
     AuthError,
@@ -30,6 +31,7 @@ from wxauth_server.errors import (
     Overloaded,
     RequestInvalid,
 )
+from wxauth_server.rpc.callers import ROLES, Callers
 from wxauth_server.rpc.status import abort
 
 log = logging.getLogger("wxauth.rpc")
@@ -37,24 +39,33 @@ log = logging.getLogger("wxauth.rpc")
 #: Time for a call whose caller set no deadline (reliability.md row 46).
 DEFAULT_DEADLINE_S = 5.0
 
+_ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
+
 #: With less time left a call is refused before it begins (row 46). Health and
 #: reflection, which are not listed, always begin.
 LEAST_TIME_S: Mapping[str, float] = {
     "/wxauth.v1.AuthService/Login": 0.020,
     "/wxauth.v1.AuthService/Unbind": 0.020,
     "/wxauth.v1.AuthService/Logout": 0.020,
+    "/wxauth.v1.AuthService/ListSessions": 0.002,
+    "/wxauth.v1.AuthService/RevokeSession": 0.020,
+    "/wxauth.v1.AuthService/DeleteAccount": 0.020,
     "/wxauth.v1.AuthService/ValidateSession": 0.002,
     "/wxauth.v1.WeChatService/DecryptUserData": 0.002,
     "/wxauth.v1.WeChatService/VerifyUserData": 0.002,
     "/wxauth.v1.WeChatService/GetPhoneNumber": 0.020,
     "/wxauth.v1.WeChatService/CheckSessionKey": 0.020,
     "/wxauth.v1.WeChatService/ResetSessionKey": 0.020,
+    **{f"/{_ADMIN_SERVICE.full_name}/{method.name}": 0.020 for method in _ADMIN_SERVICE.methods},
 }
 
 # Stands for a request that is not the message it should be.
 _MALFORMED = object()
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# Raises where the caller may not call.
+_Check = Callable[[Context], None]
 
 
 class _Registry(Protocol):
@@ -66,8 +77,9 @@ class _Registry(Protocol):
 class GuardedServer:
     """What to hand to add_…_to_server in place of `server`."""
 
-    def __init__(self, server: _Registry) -> None:
+    def __init__(self, server: _Registry, callers: Callers) -> None:
         self._server = server
+        self._callers = callers
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Nothing: the same handlers come as registered ones, which take precedence."""
@@ -75,10 +87,15 @@ class GuardedServer:
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
+        role = ROLES[service_name]  # a service without one is a fault of ours
+
+        def check(context: Context) -> None:
+            self._callers.check(role, context)
+
         self._server.add_registered_method_handlers(
             service_name,
             {
-                method: _guard(handler, LEAST_TIME_S.get(f"/{service_name}/{method}", 0.0))
+                method: _guard(handler, check, LEAST_TIME_S.get(f"/{service_name}/{method}", 0.0))
                 for method, handler in method_handlers.items()
             },
         )
@@ -94,21 +111,21 @@ def _time_left_s(context: Context) -> float:
     return DEFAULT_DEADLINE_S if left is None else left
 
 
-def _guard(handler: Any, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]:
+def _guard(handler: Any, check: _Check, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]:
     deserialize = _guard_deserializer(handler.request_deserializer)
     serialize = handler.response_serializer
     if handler.unary_unary is not None:
         # Serialized inside the guard, so that a wrong answer is a fault like others.
         return grpc.unary_unary_rpc_method_handler(
-            _guard_unary(handler.unary_unary, serialize, least_time_s), deserialize, None
+            _guard_unary(handler.unary_unary, serialize, check, least_time_s), deserialize, None
         )
     if handler.unary_stream is not None:
         return grpc.unary_stream_rpc_method_handler(
-            _guard_stream(handler.unary_stream), deserialize, serialize
+            _guard_stream(handler.unary_stream, check), deserialize, serialize
         )
     if handler.stream_stream is not None:
         return grpc.stream_stream_rpc_method_handler(
-            _guard_stream(handler.stream_stream), handler.request_deserializer, serialize
+            _guard_stream(handler.stream_stream, check), handler.request_deserializer, serialize
         )
     raise TypeError("wxauth has no client-streaming methods")
 
@@ -126,10 +143,12 @@ def _guard_deserializer(deserialize: Callable[[bytes], Any]) -> Callable[[bytes]
 def _guard_unary(
     method: Callable[[Any, Context], Any],
     serialize: Callable[[Any], bytes],
+    check: _Check,
     least_time_s: float,
 ) -> Any:
     async def guarded(request: Any, context: Context) -> bytes:
         try:
+            check(context)
             if request is _MALFORMED:
                 _refuse_malformed()
             if least_time_s and _time_left_s(context) < least_time_s:
@@ -141,11 +160,12 @@ def _guard_unary(
     return guarded
 
 
-def _guard_stream(method: Callable[[Any, Context], Any]) -> Any:
+def _guard_stream(method: Callable[[Any, Context], Any], check: _Check) -> Any:
     if inspect.isasyncgenfunction(method):
 
         async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
+                check(context)
                 if request is _MALFORMED:
                     _refuse_malformed()
                 async for message in method(request, context):
@@ -157,6 +177,7 @@ def _guard_stream(method: Callable[[Any, Context], Any]) -> Any:
 
     async def write(request: Any, context: Context) -> None:
         try:
+            check(context)
             if request is _MALFORMED:
                 _refuse_malformed()
             await method(request, context)

@@ -6,8 +6,11 @@ import ipaddress
 import re
 
 from wxauth.v1.auth_service_pb2 import (
+    DeleteAccountRequest,
+    ListSessionsRequest,
     LoginRequest,
     LogoutRequest,
+    RevokeSessionRequest,
     UnbindRequest,
     ValidateSessionRequest,
 )
@@ -45,6 +48,8 @@ MAX_USER_DATA_BYTES = 16_384
 
 #: 22 characters of base64url carry 128 bits.
 _REQUEST_ID = re.compile(r"[!-~]{22,128}")
+#: 128 random bits (session_id.py).
+_SESSION_HANDLE = re.compile(r"[0-9A-Za-z_-]{22}")
 #: wechat-api.md section 2. What looks like neither is for WeChat to judge.
 _LOGIN_CODE = re.compile(r"0[0-9A-Za-z]{31}")
 _PHONE_CODE = re.compile(r"[0-9a-f]{64}")
@@ -88,7 +93,21 @@ def check_logout(request: LogoutRequest) -> None:
     _check_session_id(request.session_id)
 
 
-def check_unbind(request: UnbindRequest) -> None:
+def check_list_sessions(request: ListSessionsRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+
+
+def check_revoke_session(request: RevokeSessionRequest) -> None:
+    """Raises: RequestInvalid, SessionInvalid."""
+    _check_session_id(request.session_id)
+    if not request.session_handle:
+        raise RequestInvalid(("session_handle", "required"))
+    if not _SESSION_HANDLE.fullmatch(request.session_handle):
+        raise RequestInvalid(("session_handle", "not 22 letters, digits, - and _"))
+
+
+def check_proof(request: UnbindRequest | DeleteAccountRequest) -> None:
     """Raises: RequestInvalid, SessionInvalid."""
     _check_session_id(request.session_id)
     violations = _Violations()

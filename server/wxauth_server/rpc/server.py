@@ -12,7 +12,11 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from wxauth.v1 import auth_service_pb2, wechat_service_pb2
+from wxauth.v1 import admin_service_pb2, auth_service_pb2, wechat_service_pb2
+from wxauth.v1.admin_service_pb2_grpc import (
+    AdminServiceServicer,
+    add_AdminServiceServicer_to_server,
+)
 from wxauth.v1.auth_service_pb2_grpc import (
     AuthServiceServicer,
     add_AuthServiceServicer_to_server,
@@ -21,13 +25,16 @@ from wxauth.v1.wechat_service_pb2_grpc import (
     WeChatServiceServicer,
     add_WeChatServiceServicer_to_server,
 )
+from wxauth_server.admin_token import AdminToken
 from wxauth_server.config import GrpcSettings
+from wxauth_server.rpc.callers import Callers
 from wxauth_server.rpc.guard import GuardedServer
 
 log = logging.getLogger("wxauth.rpc")
 
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 WECHAT_SERVICE = wechat_service_pb2.DESCRIPTOR.services_by_name["WeChatService"].full_name
+ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 _REFLECTION_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 
@@ -80,21 +87,28 @@ class RpcServer:
         wechat: WeChatServiceServicer,
         settings: GrpcSettings,
         *,
+        admin: AdminServiceServicer | None = None,
+        admin_token: AdminToken | None = None,
         options: ChannelOptions = CHANNEL_OPTIONS,
         maximum_concurrent_rpcs: int = MAX_CONCURRENT_RPCS,
     ) -> None:
+        """Without `admin` AdminService is not served; without a token nobody may call it."""
         self._settings = settings
         self._health = HealthServicer()
         self._server = grpc.aio.server(
             options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs
         )
         # The generated functions ask for a server; they use the two methods it has.
-        guarded = cast("grpc.aio.Server", GuardedServer(self._server))
+        guarded = cast("grpc.aio.Server", GuardedServer(self._server, Callers(admin_token)))
         add_AuthServiceServicer_to_server(auth, guarded)
         add_WeChatServiceServicer_to_server(wechat, guarded)
+        self._services = [AUTH_SERVICE, WECHAT_SERVICE]
+        if admin is not None:
+            add_AdminServiceServicer_to_server(admin, guarded)
+            self._services.append(ADMIN_SERVICE)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if settings.reflection:
-            names = (AUTH_SERVICE, WECHAT_SERVICE, _HEALTH_SERVICE, _REFLECTION_SERVICE)
+            names = (*self._services, _HEALTH_SERVICE, _REFLECTION_SERVICE)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
                 ReflectionServicer(names), guarded
             )
@@ -115,7 +129,7 @@ class RpcServer:
     async def set_serving(self, *, serving: bool) -> None:
         """Tell callers who watch the server's health."""
         states = health_pb2.HealthCheckResponse
-        for service in ("", AUTH_SERVICE, WECHAT_SERVICE):
+        for service in ("", *self._services):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self) -> None:

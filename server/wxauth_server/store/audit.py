@@ -60,15 +60,20 @@ def record_event(
     account: tuple[str, str] | None = None,
     session_handle: str | None = None,
     client_address: str | None = None,
+    count: int = 1,
 ) -> None:
-    """Append one event, in the transaction of what it tells. `account` is (source, id)."""
+    """Append one event, in the transaction of what it tells. `account` is (source, id).
+
+    `count` is how many of what the event names this did at once, such as accounts
+    that were imported.
+    """
     source, account_id = account or (None, None)
     tx.execute(
         """
         INSERT INTO audit_events (at, event, actor, reason, app_id, openid, account_source,
-          account_id, session_handle, client_address)
+          account_id, session_handle, client_address, count)
         VALUES (:at, :event, :actor, :reason, :app_id, :openid, :source, :account_id,
-          :session_handle, :client_address)
+          :session_handle, :client_address, :count)
         """,
         {
             "at": now_ms,
@@ -81,5 +86,45 @@ def record_event(
             "account_id": account_id,
             "session_handle": session_handle,
             "client_address": client_address or None,
+            "count": count,
+        },
+    )
+
+
+def count_refusals(
+    tx: Transaction,
+    event: Event,
+    *,
+    count_key: bytes,
+    minute_ms: int,
+    count: int,
+    reason: str,
+    app_id: str,
+    openid: str,
+    client_address: str,
+) -> None:
+    """Let the one event with this key stand for `count` refusals in a minute.
+
+    Safe to repeat: `count` is how many there were in all, not how many more.
+    Empty texts are absent ones.
+    """
+    tx.execute(
+        """
+        INSERT INTO audit_events (at, event, actor, reason, app_id, openid, client_address,
+          count, count_key)
+        VALUES (:at, :event, :actor, :reason, :app_id, :openid, :client_address, :count,
+          :count_key)
+        ON CONFLICT (count_key) WHERE count_key IS NOT NULL DO UPDATE SET count = :count
+        """,
+        {
+            "at": minute_ms,
+            "event": event.value,
+            "actor": Actor.USER.value,
+            "reason": reason or None,
+            "app_id": app_id or None,
+            "openid": openid or None,
+            "client_address": client_address or None,
+            "count": count,
+            "count_key": count_key,
         },
     )

@@ -204,7 +204,8 @@ _GUESSING_AND_OPERATORS = Migration(
           PRIMARY KEY (name, app_id, openid)
         )
         """,
-        "CREATE INDEX throttles_by_age ON throttles (reserved_at)",
+        # Those about a name, whoever tries, are kept longer than the others.
+        "CREATE INDEX throttles_by_age ON throttles ((openid = ''), reserved_at)",
         # Since when the user has left, and since when the account's source knows.
         "ALTER TABLE accounts ADD COLUMN deleted_at BIGINT",
         "ALTER TABLE accounts ADD COLUMN deletion_told_at BIGINT",
@@ -213,6 +214,25 @@ _GUESSING_AND_OPERATORS = Migration(
           ON accounts (source, deleted_at) WHERE deleted_at IS NOT NULL
         """,
         "CREATE INDEX sessions_by_login ON sessions (login_at)",
+        # The dead ones too, now: a user who leaves takes their names along.
+        "DROP INDEX sessions_of_an_account",
+        """
+        CREATE INDEX sessions_of_an_account
+          ON sessions (account_source, account_id, ended_at)
+        """,
+        # Who has left and may still be told of, by dead sessions and by audit events
+        # up to left_at (auth/erase_traces.py): an account, with app_id and openid empty,
+        # or a WeChat user who was that account.
+        """
+        CREATE TABLE departures (
+          account_source TEXT NOT NULL,
+          account_id TEXT NOT NULL,
+          app_id TEXT NOT NULL,
+          openid TEXT NOT NULL,
+          left_at BIGINT NOT NULL,
+          PRIMARY KEY (account_source, account_id, app_id, openid)
+        )
+        """,
         # Who did it: user, admin or command; NULL in rows from before: a user or a
         # command. An event with a count_key stands for `count` of them in one
         # minute; the key is a digest of the minute and of everything else it tells.

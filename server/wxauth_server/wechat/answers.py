@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wxauth_server.wechat.transport import Answer, Failure
+from wxauth_server.outbound.transport import Answer, Failure
 
 Fields = Mapping[str, object]
 

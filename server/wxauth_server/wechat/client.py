@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import WeChatUnavailable
+from wxauth_server.outbound.transport import Transport
 from wxauth_server.wechat import errcodes
 from wxauth_server.wechat.access_token import AccessTokens
 from wxauth_server.wechat.answers import WECHAT_ID, Errcode, Fields, Nonsense, NoResult
 from wxauth_server.wechat.endpoint import TOTAL_S, Endpoint
 from wxauth_server.wechat.phone_number import PhoneNumber, read_phone_number
 from wxauth_server.wechat.session_key import read_confirmation, read_new_key, signed_query
-from wxauth_server.wechat.transport import Transport
 
 _log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from wxauth_server.errors import (
     WeChatMisconfigured,
     WeChatUnavailable,
 )
+from wxauth_server.outbound.breaker import CircuitBreaker, Outcome
+from wxauth_server.outbound.transport import Failure, Transport
 from wxauth_server.wechat.answers import Errcode, Fields, Nonsense, NoResult, read_fields
-from wxauth_server.wechat.breaker import CircuitBreaker, Outcome
 from wxauth_server.wechat.errcodes import BUSY, Refusals
-from wxauth_server.wechat.transport import Failure, Transport
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Five failed logins in a row are no accident; five seconds spare a WeChat that is down and
+# Five failed logins in a row are no accident; five seconds spare a server that is down and
 # let the first login after its return wait no longer than a user would.
 FAILURES_TO_OPEN = 5
 OPEN_S = 5.0

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from wxauth_server.wechat.breaker import CircuitBreaker, Outcome
+from wxauth_server.outbound.breaker import CircuitBreaker, Outcome
 
 
 class HandClock:

@@ -1,23 +1,27 @@
-"""How bytes go to WeChat and come back: pooled, bounded in time and size. No JSON here.
+"""How bytes go to an HTTP server and come back: pooled, bounded in time and size. No JSON here.
 
 No exception leaves this module, because those of requests and urllib3 hold the
-URL and with it the AppSecret and the code, or an access_token.
+request: WeChat's URL has the AppSecret and the code in it or an access_token, and
+the body to an account source a password.
 """
 
 from __future__ import annotations
 
 import http.client
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from wxauth_server.wechat.connections import BoundedAdapter
+from wxauth_server.outbound.connections import BoundedAdapter
 
-# An honest answer has under 1,000 bytes: a token of 512 characters is the longest part of one.
+# An honest answer has a few thousand bytes at most: WeChat's token of 512 characters, or an
+# account with its names.
 MAX_BODY_BYTES = 64 * 1024
 
 
@@ -27,6 +31,8 @@ class Answer:
 
     status: int
     body: bytes | None
+    #: The header of that name as it came, "" without one.
+    retry_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Failure:
     """No complete answer. `error` is the name of an exception class, fit for a log.
 
     `connected` is False if the request was certainly not sent, so that sending
-    it again cannot burn a code twice.
+    it again cannot do twice what it asks for, such as burning a code.
     """
 
     error: str
@@ -46,19 +52,29 @@ class Transport:
     """Asks the paths under one base URL. Thread-safe; blocking.
 
     Reads no environment: no proxies, no netrc, no CA bundle from there. (An
-    outgoing proxy would see the AppSecret of a plain-HTTP base_url; whoever
-    needs a relay names it as base_url.) Follows no redirect, keeps no cookie.
+    outgoing proxy would see the secrets in a request to a plain-HTTP base_url;
+    whoever needs a relay names it as base_url.) Follows no redirect, keeps no
+    cookie.
 
     `connect_timeout_s` covers all addresses and TLS, `read_timeout_s` the whole
-    answer, both in seconds; `connections` are kept open at most.
+    answer, both in seconds; `connections` are kept open at most. The server's
+    certificate is checked against certifi's authorities, or in their place
+    those in `ca_file`, in PEM.
     """
 
     def __init__(
-        self, base_url: str, *, connect_timeout_s: float, read_timeout_s: float, connections: int
+        self,
+        base_url: str,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        connections: int,
+        ca_file: Path | None = None,
     ) -> None:
         _silence_urllib3()
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._verify: bool | str = str(ca_file) if ca_file else True
         self._adapter = BoundedAdapter(pool_connections=1, pool_maxsize=connections)
         # identity: what is capped is then what is read, with no bomb to decompress.
         headers = {"Accept-Encoding": "identity", "User-Agent": "wxauth"}
@@ -66,7 +82,12 @@ class Transport:
         self._base_url = (self._template.url or "").rstrip("/")
 
     def send(
-        self, path: str, query: str, total_s: float, json_body: bytes | None = None
+        self,
+        path: str,
+        query: str,
+        total_s: float,
+        json_body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer | Failure:
         """GET `path` with `query` (already encoded), or POST `json_body` to it.
 
@@ -78,15 +99,24 @@ class Transport:
             request.method, request.body = "POST", json_body
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(json_body))
+        request.headers.update(headers or {})
         # HTTPAdapter.send documents that it takes urllib3's Timeout; its stub forgets it.
         timeout: Any = urllib3.Timeout(
             total=total_s, connect=self._connect_timeout_s, read=self._read_timeout_s
         )
         try:
             # The adapter itself: a Session would add redirects, cookies and the environment.
-            with self._adapter.send(request, stream=True, timeout=timeout) as response:
+            with self._adapter.send(
+                request, stream=True, timeout=timeout, verify=self._verify
+            ) as response:
                 body: bytes = response.raw.read(MAX_BODY_BYTES + 1, decode_content=False)
-                return Answer(response.status_code, body if len(body) <= MAX_BODY_BYTES else None)
+                # urllib3 complains of a body that is cut only to who reads on.
+                body += response.raw.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False)
+                return Answer(
+                    response.status_code,
+                    body if len(body) <= MAX_BODY_BYTES else None,
+                    response.headers.get("Retry-After", ""),
+                )
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,

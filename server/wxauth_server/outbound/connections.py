@@ -23,7 +23,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import create_connection
 
 # A pooled connection that idled longer is not used again. A server that closes it just as we
-# send may or may not have read the request, so the code may be burnt and we must not repeat
+# send may or may not have read the request, so WeChat's code may be burnt and we must not repeat
 # it; servers close idle connections after 5 s (uvicorn) to 75 s (nginx), so we leave first.
 IDLE_LIMIT_S = 4.0
 
@@ -152,6 +152,12 @@ class BoundedAdapter(HTTPAdapter):
         if pool is None:  # Two threads may come here at once: they get the same pool.
             pool = self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return pool
+
+    def close(self) -> None:
+        """Close the idle connections, which urllib3 leaves to the collector of garbage."""
+        if self._pool is not None:
+            self._pool.close()
+        super().close()
 
     def request_url(self, request: requests.PreparedRequest, proxies: object) -> str:
         return request.path_url

@@ -1,0 +1,78 @@
+"""The client as such: ready or not, twins of one shape, its own limits."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.client_twins import Ask, asker
+from tests.scripted_server import ScriptedServer, scripted_server
+from wxauth_client import (
+    AsyncAuthClient,
+    AuthClient,
+    RequestInvalid,
+    ServerUnreachable,
+)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ScriptedServer) -> ScriptedServer:
+    running.reset()
+    return running
+
+
+@pytest.fixture(params=["sync", "aio"])
+def ask(
+    request: pytest.FixtureRequest, server: ScriptedServer, server_loop: asyncio.AbstractEventLoop
+) -> Ask:
+    return asker(request.param, server.address, server_loop)
+
+
+def test_ready(ask: Ask, server: ScriptedServer) -> None:
+    assert ask("ready", 5) is True
+    server.health.serve(False)
+    assert ask("ready", 5) is False
+
+
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_not_ready_when_nothing_listens(kind: str, server_loop: asyncio.AbstractEventLoop) -> None:
+    assert asker(kind, "127.0.0.1:1", server_loop)("ready") is False
+
+
+def test_a_server_that_is_leaving_gets_no_calls(ask: Ask, server: ScriptedServer) -> None:
+    server.health.serve(False)
+    with pytest.raises(ServerUnreachable):
+        ask("login", "x")
+    assert server.requests("Login") == []
+
+
+def test_the_twins_have_the_same_methods() -> None:
+    def shape(kind: type) -> dict[str, str]:
+        return {
+            name: str(inspect.signature(method)).replace(kind.__name__, "")
+            for name, method in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    assert shape(AuthClient) == shape(AsyncAuthClient)
+
+
+def test_an_async_client_needs_a_running_loop() -> None:
+    with pytest.raises(RuntimeError):
+        AsyncAuthClient()
+
+
+def test_a_request_that_the_server_would_not_read_is_not_sent() -> None:
+    with AuthClient("127.0.0.1:9") as client, pytest.raises(RequestInvalid) as refusal:
+        client.validate("x" * 100_000)
+    [violation] = refusal.value.violations
+    assert violation.problem == "over 65536 bytes in all"

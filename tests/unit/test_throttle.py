@@ -1,0 +1,235 @@
+"""How many attempts there may be, and how long to wait (reliability.md rows 17 and 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wxauth_server.accounts.throttle import (
+    FORGET_USER_MS,
+    LAPSE_MS,
+    Guess,
+    MustWait,
+    NameDigests,
+    ThrottleLimits,
+    failed,
+    given_up,
+    reserve,
+    succeeded,
+)
+from wxauth_server.keyring import create_keyring, load_keyring
+from wxauth_server.store.sqlite import SQLiteStore
+
+APP = "wx1111111111111111"
+NOW = 1_790_000_000_000
+LIMITS = ThrottleLimits()
+VICTIM = b"v" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(tmp_path / "data")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> NameDigests:
+    create_keyring(tmp_path / "keyring.json")
+    return NameDigests(load_keyring(tmp_path / "keyring.json"))
+
+
+class Guesser:
+    """A WeChat user who tries names, at a time of the test's."""
+
+    def __init__(self, store: SQLiteStore, openid: str, limits: ThrottleLimits = LIMITS) -> None:
+        self.store = store
+        self.openid = openid
+        self.limits = limits
+
+    def guess(self, name: bytes = VICTIM) -> Guess:
+        return Guess(name, APP, self.openid)
+
+    def begin(self, name: bytes = VICTIM, at: int = NOW) -> bool:
+        """Reserve an attempt; whether the name is locked. Raises: MustWait."""
+        return self.store.write(
+            lambda tx: reserve(tx, self.guess(name), self.limits, now_ms=at)
+        ).locked
+
+    def wrong(self, name: bytes = VICTIM, at: int = NOW) -> None:
+        self.begin(name, at)
+        self.store.write(
+            lambda tx: failed(
+                tx, self.guess(name), self.limits, account=None, client_address="", now_ms=at
+            )
+        )
+
+    def right(self, name: bytes = VICTIM, at: int = NOW) -> None:
+        assert not self.begin(name, at)
+        self.store.write(lambda tx: succeeded(tx, self.guess(name)))
+
+    def wait_ms(self, name: bytes = VICTIM, at: int = NOW) -> int | None:
+        """How long an attempt would have to wait; -1 if it may be made."""
+        try:
+            self.begin(name, at)
+        except MustWait as wait:
+            return wait.for_ms
+        self.store.write(lambda tx: given_up(tx, self.guess(name)))
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait_s"),
+    [(0, 0), (4, 0), (5, 1), (6, 2), (7, 4), (13, 256), (14, 512), (15, 900), (1000, 900)],
+)
+def test_waits_double_up_to_15_minutes(failures: int, wait_s: int) -> None:
+    assert LIMITS.wait_ms(failures, 5) == wait_s * 1000
+
+
+def test_five_failures_are_free_then_the_guesser_waits(store: SQLiteStore) -> None:
+    guesser = Guesser(store, "stranger")
+    for _ in range(5):
+        assert guesser.wait_ms() == -1
+        guesser.wrong()
+    assert guesser.wait_ms() == 1000
+    assert guesser.wait_ms(at=NOW + 999) == 1
+    assert guesser.wait_ms(at=NOW + 1000) == -1
+    guesser.wrong(at=NOW + 1000)
+    assert guesser.wait_ms(at=NOW + 1000) == 2000
+
+
+def test_the_owner_does_not_wait_for_what_a_stranger_did(store: SQLiteStore) -> None:
+    stranger, owner = Guesser(store, "stranger"), Guesser(store, "owner")
+    at = NOW
+    for _ in range(20):
+        at += 900_000
+        stranger.wrong(at=at)
+    assert stranger.wait_ms(at=at) == 900_000
+    owner.right(at=at)
+    # Nor does the owner's success help the stranger.
+    assert stranger.wait_ms(at=at) == 900_000
+
+
+def test_a_success_forgets_the_failures_before_it(store: SQLiteStore) -> None:
+    owner = Guesser(store, "owner")
+    for _ in range(4):
+        owner.wrong()
+    owner.right()
+    for _ in range(5):
+        owner.wrong()
+    assert owner.wait_ms() == 1000
+
+
+def test_one_user_cannot_try_many_names(store: SQLiteStore) -> None:
+    sprayer = Guesser(store, "sprayer")
+    for number in range(10):
+        sprayer.wrong(bytes([number]) * 32)
+    assert sprayer.wait_ms(b"n" * 32) == 1000
+    # Not even with an account of their own, whose password they know.
+    sprayer.right(b"own" * 8, at=NOW + 1000)
+    sprayer.wrong(b"m" * 32, at=NOW + 1000)
+    assert sprayer.wait_ms(b"l" * 32, at=NOW + 1000) == 2000
+
+
+def test_a_user_is_forgiven_after_a_day(store: SQLiteStore) -> None:
+    guesser = Guesser(store, "guesser")
+    for _ in range(5):
+        guesser.wrong()
+    later = NOW + FORGET_USER_MS + 1
+    for _ in range(5):
+        guesser.wrong(at=later)
+    assert guesser.wait_ms(at=later) == 1000
+
+
+def test_a_hundred_failures_in_a_row_lock_the_name_for_everybody(store: SQLiteStore) -> None:
+    for number in range(99):
+        Guesser(store, f"o{number // 5}").wrong()
+    owner = Guesser(store, "owner")
+    assert not owner.begin()  # the hundredth
+    store.write(lambda tx: given_up(tx, owner.guess()))
+    Guesser(store, "last").wrong()
+    assert owner.begin()
+    assert locked_events(store) == 1
+    # It is said once, however many come after.
+    Guesser(store, "one more").wrong()
+    assert locked_events(store) == 1
+
+
+def test_a_success_in_between_begins_the_row_anew(store: SQLiteStore) -> None:
+    for number in range(99):
+        Guesser(store, f"o{number // 5}").wrong()
+    Guesser(store, "owner").right()
+    Guesser(store, "last").wrong()
+    assert not Guesser(store, "owner").begin()
+    assert locked_events(store) == 0
+
+
+def test_attempts_under_way_make_others_wait_and_not_fail(store: SQLiteStore) -> None:
+    owner = Guesser(store, "owner")
+    for _ in range(5):
+        owner.begin()
+    assert owner.wait_ms() is None
+    store.write(lambda tx: succeeded(tx, owner.guess()))
+    assert owner.wait_ms() == -1
+
+
+def test_after_a_wait_attempts_are_made_one_by_one(store: SQLiteStore) -> None:
+    guesser = Guesser(store, "guesser")
+    for _ in range(5):
+        guesser.wrong()
+    guesser.begin(at=NOW + 1000)
+    assert guesser.wait_ms(at=NOW + 1000) is None
+
+
+def test_the_last_attempts_before_the_lock_are_waited_for(store: SQLiteStore) -> None:
+    for number in range(95):
+        Guesser(store, f"o{number // 5}").wrong()
+    owners = [Guesser(store, f"owner{number}") for number in range(6)]
+    for owner in owners[:5]:
+        assert not owner.begin()
+    # Not locked, not let through: the five decide.
+    assert owners[5].wait_ms() is None
+    store.write(lambda tx: succeeded(tx, owners[0].guess()))
+    assert owners[5].wait_ms() == -1
+
+
+def test_an_attempt_that_must_wait_leaves_nothing_behind(store: SQLiteStore) -> None:
+    guesser = Guesser(store, "guesser")
+    for _ in range(5):
+        guesser.wrong()
+    before = rows(store)
+    for _ in range(10):
+        assert guesser.wait_ms() == 1000
+    assert rows(store) == before
+
+
+def test_an_attempt_of_a_server_that_died_counts_as_failed(store: SQLiteStore) -> None:
+    guesser = Guesser(store, "guesser")
+    for _ in range(5):
+        guesser.begin()
+    assert guesser.wait_ms(at=NOW + LAPSE_MS) is None
+    assert guesser.wait_ms(at=NOW + LAPSE_MS + 1) == -1  # 5 failures of half a minute ago
+    guesser.wrong(at=NOW + LAPSE_MS + 1)
+    assert guesser.wait_ms(at=NOW + LAPSE_MS + 1) == 2000
+
+
+def test_spellings_of_a_name_are_one_and_sources_are_not(names: NameDigests) -> None:
+    assert names.of("local", "Admin") == names.of("local", "ａｄｍｉｎ")
+    assert names.of("local", "admin") != names.of("crm", "admin")
+    assert names.of("local", "admin") != names.of_id("local", "admin")
+    # What RFC 8265 refuses is a name elsewhere.
+    assert names.of("crm", "Zhang San") == names.of("crm", "zhang san")
+    assert len(names.of("crm", "")) == 32
+
+
+def rows(store: SQLiteStore) -> list[tuple[object, ...]]:
+    return list(store.read(lambda tx: tx.execute("SELECT * FROM throttles ORDER BY name, openid")))
+
+
+def locked_events(store: SQLiteStore) -> int:
+    [(count,)] = store.read(
+        lambda tx: tx.execute("SELECT COUNT(*) FROM audit_events WHERE event = 'PASSWORD_LOCKED'")
+    )
+    return int(count)
