@@ -6,7 +6,6 @@ garbage, be of a newer version. Everything else is tested against the real one.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,12 +22,10 @@ from google.rpc import (
     error_details_pb2,
     status_pb2,
 )
-from grpc_health.v1 import (
-    health_pb2,
-    health_pb2_grpc,
-)
+from grpc_health.v1 import health_pb2_grpc
 from grpc_status import rpc_status
 
+from tests.scripted_health import Health
 from wxauth.v1 import auth_service_pb2 as pb
 from wxauth.v1 import auth_service_pb2_grpc
 
@@ -65,6 +62,34 @@ VALID = pb.ValidateSessionResponse(
 )
 UNBOUND = pb.UnbindResponse(
     app_id="wx0123456789abcdef", openid="openid-1", account=ACCOUNT, sessions_ended=2
+)
+
+
+HANDLES = ("AAAAAAAAAAAAAAAAAAAA-1", "AAAAAAAAAAAAAAAAAAAA_2")
+OWN_SESSIONS = pb.ListSessionsResponse(
+    sessions=[
+        pb.OwnSession(
+            session_handle=HANDLES[0],
+            current=True,
+            device="iPhone 15",
+            user_agent="agent",
+            network="192.0.2.0/24",
+            login_time=at(NOON),
+            last_seen_time=at(NOON),
+            idle_expire_time=at(NOON),
+            absolute_expire_time=at(NOON.replace(microsecond=0)),
+        ),
+        pb.OwnSession(
+            session_handle=HANDLES[1],
+            login_time=at(NOON),
+            last_seen_time=at(NOON),
+            idle_expire_time=at(NOON),
+            absolute_expire_time=at(NOON),
+        ),
+    ]
+)
+DELETED = pb.DeleteAccountResponse(
+    account=pb.Account(source="local", id="1001"), bindings_ended=2, sessions_ended=3
 )
 
 
@@ -132,46 +157,6 @@ def in_turn(*answers: Answer) -> Answer:
     return answer
 
 
-class Health(health_pb2_grpc.HealthServicer):
-    """Says whether AuthService serves, to whoever asks or watches.
-
-    Not the library's: its thread version deadlocks in `set` when a watcher
-    leaves at that moment (grpcio-health-checking 1.85.1).
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._serving = True
-
-    def serve(self, serving: bool) -> None:
-        with self._changed:
-            self._serving = serving
-            self._changed.notify_all()
-
-    def Check(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - gRPC's naming
-        return self._state(self._serving)
-
-    def Watch(self, _request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
-        context.add_callback(self._wake)
-        told: bool | None = None
-        while context.is_active():
-            with self._changed:
-                if self._serving == told and context.is_active():
-                    self._changed.wait()
-                changed, told = self._serving != told, self._serving
-            if changed:
-                yield self._state(told)
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    @staticmethod
-    def _state(serving: bool) -> Any:
-        states = health_pb2.HealthCheckResponse
-        return states(status=states.SERVING if serving else states.NOT_SERVING)
-
-
 class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
     """Answers what `answers` says for a method; keeps what it was asked, oldest first."""
 
@@ -190,6 +175,9 @@ class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
             "ValidateSession": say(VALID),
             "Unbind": say(UNBOUND),
             "Logout": say(pb.LogoutResponse()),
+            "ListSessions": say(OWN_SESSIONS),
+            "RevokeSession": say(pb.RevokeSessionResponse()),
+            "DeleteAccount": say(DELETED),
         }
         self.health.serve(True)
 
@@ -211,6 +199,15 @@ class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
 
     def Logout(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._answer("Logout", request, context)
+
+    def ListSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("ListSessions", request, context)
+
+    def RevokeSession(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("RevokeSession", request, context)
+
+    def DeleteAccount(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("DeleteAccount", request, context)
 
 
 @contextmanager

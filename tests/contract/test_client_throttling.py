@@ -65,7 +65,10 @@ def test_it_waits_as_long_as_it_is_told(ask: Ask, server: ScriptedServer) -> Non
     assert first.request_id
 
 
-def test_it_comes_six_times(ask: Ask, server: ScriptedServer) -> None:
+def test_it_comes_six_times(
+    ask: Ask, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "LOGIN", replace(LOGIN, first_delay_s=0.001))
     server.answers["Login"] = throttled(0.01)
     with pytest.raises(Throttled) as caught:
         ask("login", "code", timeout_s=20)
@@ -146,8 +149,8 @@ def log_in_at_once(kind: str, address: str, loop: asyncio.AbstractEventLoop) -> 
     if kind == "aio":
         return asyncio.run_coroutine_threadsafe(all_aio(), loop).result(30)
     with AuthClient(address) as client, ThreadPoolExecutor(LOGINS) as threads:
-        logins = [threads.submit(client.login, f"code-{number}") for number in range(LOGINS)]
-        return [login.exception() or login.result() for login in logins]
+        futures = [threads.submit(client.login, f"code-{number}") for number in range(LOGINS)]
+        return [future.exception() or future.result() for future in futures]
 
 
 @pytest.mark.parametrize("kind", ["sync", "aio"])

@@ -42,6 +42,8 @@ def test_listen(listen: str, host: str, port: int) -> None:
         {"listen": "host:70000"},
         {"listen": "::1:8080"},
         {"server": ""},
+        {"trusted_hops": -1},
+        {"trusted_hops": 11},
         {"unknown": 1},
     ],
     ids=str,
@@ -81,7 +83,7 @@ def test_without_its_lifespan_it_says_what_is_missing(caplog: pytest.LogCaptureF
 
 def test_the_gateway_knows_the_client_only() -> None:
     folder = Path(wxauth_gateway.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = []
             if isinstance(node, ast.Import):

@@ -143,6 +143,16 @@ def test_a_body_where_none_belongs(http: httpx.Client, method: str, status: int)
         ("GET", "/wechat/phone-number", 405, "POST"),
         ("GET", "/wechat/user-data", 405, "POST"),
         ("POST", "/wechat", 404, None),
+        ("POST", "/sessions", 405, "GET"),
+        ("HEAD", "/sessions", 405, "GET"),
+        ("GET", "/sessions/", 404, None),
+        ("GET", "/sessions/AAAAAAAAAAAAAAAAAAAA-1/revoke", 405, "POST"),
+        ("DELETE", "/sessions/AAAAAAAAAAAAAAAAAAAA-1/revoke", 405, "POST"),
+        ("DELETE", "/sessions/AAAAAAAAAAAAAAAAAAAA-1", 404, None),
+        ("POST", "/sessions//revoke", 404, None),
+        ("POST", "/sessions/AAAAAAAAAA%2FAAAAAAAAAA-1/revoke", 404, None),
+        ("GET", "/account/delete", 405, "POST"),
+        ("DELETE", "/account", 404, None),
         ("POST", "/wechat/user-data/", 404, None),
         ("POST", "/session", 405, "GET"),
         ("HEAD", "/session", 405, "GET"),
@@ -218,6 +228,7 @@ def test_the_log(
         http.get("/session?appId=CANARY", headers={"Authorization": "Bearer CANARY"})
         http.get("/CANARY")
         http.request("GET", "/login?password=CANARY")
+        http.post("/sessions/CANARY/revoke", headers=BEARER)
         http.post("/login", content=b'{"password": "CANARY"', headers=JSON)
     # httpx, in this process too, logs its own URLs.
     ours = [record for record in caplog.records if not record.name.startswith("http")]
@@ -230,5 +241,6 @@ def test_the_log(
         "GET /session 200",
         "GET - 404",
         "GET /login 405",
+        "POST /sessions/{handle}/revoke 400",
         "POST - 400",
     ]

@@ -41,6 +41,9 @@ EXPECTED = {
     "INTERNAL": 500,
     "SESSION_KEY_INVALID": 400,
     "USER_DATA_INVALID": 400,
+    "ACCOUNT_SOURCE_UNAVAILABLE": 503,
+    "NOT_FOUND": 404,
+    "ACCOUNT_EXISTS": 409,
 }
 
 
@@ -71,12 +74,17 @@ def test_a_reason(http: httpx.Client, server: ScriptedServer, reason: str, metho
         assert (error["status"], error["metadata"]) == ("UNAVAILABLE", {})
 
 
-@pytest.mark.parametrize(("wait_s", "header"), [(0.2, "1"), (1, "1"), (59.5, "60"), (None, None)])
+@pytest.mark.parametrize(
+    ("wait_s", "header"), [(0.2, "1"), (1, "1"), (59.5, "60"), (900, "900"), (None, None)]
+)
 def test_retry_after_in_whole_seconds(
     http: httpx.Client, server: ScriptedServer, wait_s: float | None, header: str | None
 ) -> None:
-    server.answers["Login"] = refuse("THROTTLED", "RESOURCE_EXHAUSTED", retry_after_s=wait_s)
-    assert http.post("/login", json={"code": "c"}).headers.get("Retry-After") == header
+    server.answers["Unbind"] = refuse("THROTTLED", "RESOURCE_EXHAUSTED", retry_after_s=wait_s)
+    answer = http.post("/unbind", json={"code": "c"}, headers=BEARER)
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (429, header)
+    told = answer.json()["error"].get("retryAfter")
+    assert told == (f"{header}s" if header else None)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +111,7 @@ def test_every_503_and_504_says_when_to_come_again(
         http.post("/logout", headers=BEARER),
     ):
         assert got.headers.get("Retry-After") == header
+        assert got.json()["error"].get("retryAfter") == (f"{header}s" if header else None)
         assert (got.status_code in (503, 504)) == (header is not None)
 
 
@@ -118,6 +127,7 @@ def test_violations_carry_the_names_of_http(http: httpx.Client, server: Scripted
             ("phone_code", "too long"),
             ("request_id", "too short"),
             ("rebind", "needs a password"),
+            ("session_handle", "unknown"),
         ],
     )
     error = http.post("/login", json={"code": "c"}).json()["error"]
@@ -128,6 +138,7 @@ def test_violations_carry_the_names_of_http(http: httpx.Client, server: Scripted
         {"field": "phoneCode", "problem": "too long"},
         {"field": "requestId", "problem": "too short"},
         {"field": "rebind", "problem": "needs a password"},
+        {"field": "sessionHandle", "problem": "unknown"},
     ]
     assert error["message"] == "The request is not valid."
 
@@ -169,8 +180,8 @@ def test_an_unexpected_exception(
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError("CANARY")
 
-    monkeypatch.setattr("wxauth_client.calls.login", broken)
-    monkeypatch.setattr("wxauth_client.calls.validate", broken)
+    monkeypatch.setattr("wxauth_client.account_calls.login", broken)
+    monkeypatch.setattr("wxauth_client.session_calls.validate", broken)
     with caplog.at_level(logging.INFO):
         if method == "POST":
             answer = http.post("/login", json={"code": "c"})

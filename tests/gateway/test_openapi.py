@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from tests.scripted_server import SESSION_ID, ScriptedServer, fail, refuse
+from tests.scripted_server import HANDLES, SESSION_ID, ScriptedServer, fail, refuse
 
 BEARER = {"Authorization": f"Bearer {SESSION_ID}"}
 JSON = {"Content-Type": "application/json"}
@@ -35,6 +36,9 @@ def test_it_names_every_route(document: dict[str, Any], lenient: httpx.Client) -
         ("/session", "get"),
         ("/logout", "post"),
         ("/unbind", "post"),
+        ("/sessions", "get"),
+        ("/sessions/{handle}/revoke", "post"),
+        ("/account/delete", "post"),
         ("/wechat/phone-number", "post"),
         ("/wechat/user-data", "post"),
         ("/healthz", "get"),
@@ -59,6 +63,9 @@ def test_everything_is_described(document: dict[str, Any]) -> None:
         ("/session", "get"),
         ("/logout", "post"),
         ("/unbind", "post"),
+        ("/sessions", "get"),
+        ("/sessions/{handle}/revoke", "post"),
+        ("/account/delete", "post"),
         ("/wechat/phone-number", "post"),
         ("/wechat/user-data", "post"),
     ):
@@ -72,6 +79,10 @@ LOGIN = (
 USER_DATA = b'{"encryptedData": "x", "iv": "y", "rawData": "{}", "signature": "z"}'
 RAW_DATA = b'{"rawData": "{}", "signature": "z"}'
 REVOKED = refuse("SESSION_REVOKED", "UNAUTHENTICATED", metadata={"cause": "UNBOUND"})
+DELETED = refuse("SESSION_REVOKED", "UNAUTHENTICATED", metadata={"cause": "ACCOUNT_DELETED"})
+PROOF_INVALID = refuse("PROOF_INVALID", "PERMISSION_DENIED")
+THROTTLED = refuse("THROTTLED", "RESOURCE_EXHAUSTED", retry_after_s=900)
+REVOKE = f"/sessions/{HANDLES[0]}/revoke"
 
 # (method, path, headers, body, what the server answers to anything, expected status)
 CASES: list[tuple[str, str, dict[str, str], bytes, Any, int]] = [
@@ -100,14 +111,24 @@ CASES: list[tuple[str, str, dict[str, str], bytes, Any, int]] = [
     ("POST", "/unbind", BEARER | JSON, b'{"code": "c"}', None, 200),
     ("POST", "/unbind", BEARER | JSON, b'{"code": "c"}', REVOKED, 200),
     ("POST", "/unbind", BEARER | JSON, b"{}", None, 400),
-    (
-        "POST",
-        "/unbind",
-        BEARER | JSON,
-        b'{"code": "c"}',
-        refuse("PROOF_INVALID", "PERMISSION_DENIED"),
-        403,
-    ),
+    ("POST", "/unbind", BEARER | JSON, b'{"code": "c"}', PROOF_INVALID, 403),
+    ("GET", "/sessions", BEARER, b"", None, 200),
+    ("GET", "/sessions", {}, b"", None, 401),
+    ("GET", "/sessions", BEARER, b"", refuse("SESSION_EXPIRED", "UNAUTHENTICATED"), 401),
+    ("GET", "/sessions", BEARER, b"", refuse("OVERLOADED", "RESOURCE_EXHAUSTED"), 429),
+    ("GET", "/sessions", BEARER, b"", fail("UNAVAILABLE"), 503),
+    ("POST", REVOKE, BEARER, b"", None, 200),
+    ("POST", REVOKE, BEARER | JSON, b"[]", None, 400),
+    ("POST", "/sessions/x/revoke", BEARER, b"", None, 400),
+    ("POST", REVOKE, {}, b"", None, 401),
+    ("POST", REVOKE, BEARER, b"{}", None, 415),
+    ("POST", "/account/delete", BEARER | JSON, b'{"code": "c"}', None, 200),
+    ("POST", "/account/delete", BEARER | JSON, b'{"code": "c"}', DELETED, 200),
+    ("POST", "/account/delete", BEARER | JSON, b"{}", None, 400),
+    ("POST", "/account/delete", JSON, b'{"code": "c"}', None, 401),
+    ("POST", "/account/delete", BEARER | JSON, b'{"code": "c"}', PROOF_INVALID, 403),
+    ("POST", "/account/delete", BEARER | JSON, b'{"code": "c"}', THROTTLED, 429),
+    ("POST", "/account/delete", BEARER | JSON, b'{"code": "c"}', fail("UNAVAILABLE"), 503),
     ("POST", "/wechat/phone-number", BEARER | JSON, b'{"code": "c"}', None, 200),
     ("POST", "/wechat/phone-number", BEARER | JSON, b"{}", None, 400),
     ("POST", "/wechat/phone-number", JSON, b'{"code": "c"}', None, 401),
@@ -158,7 +179,8 @@ def test_what_it_answers_is_what_it_says(
         server.answers = dict.fromkeys(server.answers, script)
     answer = http.request(method, path, headers=headers, content=body)
     assert answer.status_code == code
-    operation = document["paths"][path.partition("?")[0]][method.lower()]
+    declared = re.sub("^/sessions/[^/]+/", "/sessions/{handle}/", path.partition("?")[0])
+    operation = document["paths"][declared][method.lower()]
     response = operation["responses"][str(code)]
     schema = response["content"]["application/json"]["schema"]
     strict = _closed({**schema, "components": document["components"]})

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from tests.scripted_server import NOON, SESSION_ID, VALID, ScriptedServer, refuse, say
+from tests.scripted_server import HANDLES, NOON, SESSION_ID, VALID, ScriptedServer, refuse, say
 from wxauth.v1 import auth_service_pb2 as pb
-from wxauth_gateway.messages import rfc3339, seconds
+from wxauth_gateway.messages.mapping import rfc3339, seconds
 
 BEARER = {"Authorization": f"Bearer {SESSION_ID}"}
 ACCOUNT = {"source": "local", "id": "1001", "username": "张三", "displayName": "Zhang San"}
@@ -93,6 +93,9 @@ def test_another_query_is_refused(http: httpx.Client, server: ScriptedServer, qu
         ("GET", "/session", None),
         ("POST", "/logout", None),
         ("POST", "/unbind", {"code": "c"}),
+        ("GET", "/sessions", None),
+        ("POST", f"/sessions/{HANDLES[0]}/revoke", None),
+        ("POST", "/account/delete", {"code": "c"}),
         ("POST", "/wechat/phone-number", {"code": "c"}),
         ("POST", "/wechat/user-data", {"encryptedData": "x", "iv": "y"}),
     ],

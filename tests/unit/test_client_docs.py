@@ -1,4 +1,4 @@
-"""The snippets of docs/python-client.md about logins and user data, against the real server."""
+"""The snippets of docs/python-client.md but its first two, against the real server."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ def test_a_login_that_ends_well(server: RunningServer, snippet: Snippet) -> None
     assert log_in(server.code("bob"), "zhangsan", PASSWORD).startswith("ask whether to move")
     moved = CANARY.keep(log_in(server.code("bob"), "zhangsan", PASSWORD, rebind=True))
     assert moved.startswith("wxs_")
+
+
+def test_own_sessions(server: RunningServer, snippet: Snippet) -> None:
+    names = snippet("own-sessions")
+    server.add_account("zhangsan", PASSWORD)
+    first = server.login(code=server.code("ann"), username="zhangsan", password=PASSWORD)
+    assert names["other_devices"](first.session_id) == {}
+    second = server.login(code=server.code("ann"))
+    [(handle, text)] = names["other_devices"](first.session_id).items()
+    assert text.startswith("unknown device, last used ")
+    names["auth"].revoke_session(first.session_id, handle)
+    assert names["other_devices"](first.session_id) == {}
+    assert names["leave"](second.session_id, server.code("ann")) == "log in first"
+    assert names["leave"](first.session_id, server.code("ann")) == "gone, 1 bindings ended"
+    assert names["leave"](first.session_id, server.code("ann")) == "gone before"
 
 
 def test_user_data(server: RunningServer, snippet: Snippet) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from wxauth_client import AsyncAuthClient
-from wxauth_gateway.messages import ErrorAnswer
+from wxauth_gateway.messages.failures import ErrorAnswer
 
 # Gives the client; only within the application's lifespan.
 ClientSource = Callable[[], AsyncAuthClient]
@@ -27,7 +27,7 @@ _MEANINGS = {
     429: "Too many requests or attempts.",
     431: "The request's head is longer than 8 KiB.",
     500: "A fault on our side; `metadata.error_id` finds it in the log.",
-    503: "WeChat, the store or the server is not available.",
+    503: "WeChat, the store, the account system or the server is not available.",
     504: "No answer in time. What was asked may or may not have been done.",
 }
 _RETRY_AFTER = {

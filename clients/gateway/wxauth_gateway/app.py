@@ -11,10 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wxauth_client import AsyncAuthClient, WxauthError
-from wxauth_gateway import docs, errors, leave, login, probes, session, wechat
+from wxauth_gateway import docs, errors, leave, login, probes, session, sessions, wechat
+from wxauth_gateway.client_address import ClientAddress
 from wxauth_gateway.edge import Edge
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_gateway.violations import violations_of
@@ -56,7 +58,9 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
             Exception: _to_the_edge,
         },
     )
-    login.add_routes(api, current, allow_get=settings.allow_get_login)
+    address = ClientAddress(settings.trusted_hops)
+    login.add_routes(api, current, address, allow_get=settings.allow_get_login)
+    sessions.add_routes(api, current)
     leave.add_routes(api, current)
     wechat.add_routes(api, current)
     probes.add_routes(api, current)
@@ -89,12 +93,11 @@ async def _routing_error(request: Request, error: Exception) -> Response:
         case 404:
             return errors.not_found().response()
         case 405:
-            path = request.scope["path"]
             api: FastAPI = request.app
             return errors.method_not_allowed(
                 method
                 for route in api.routes
-                if getattr(route, "path", None) == path
+                if route.matches(request.scope)[0] is not Match.NONE
                 for method in getattr(route, "methods", None) or ()
             ).response()
     return errors.of_fault(error).response()

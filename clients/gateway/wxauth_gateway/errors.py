@@ -3,8 +3,9 @@
     {"error": {"code": 401, "status": "UNAUTHENTICATED", "reason": "SESSION_EXPIRED",
                "message": "...", "metadata": {"limit": "idle"}}}
 
-REQUEST_INVALID adds `violations`, a list of {"field", "problem"}. Besides the
-reasons of the contract there are SERVER_UNREACHABLE and DEADLINE_EXCEEDED.
+REQUEST_INVALID adds `violations`, a list of {"field", "problem"}. Where there is a
+header Retry-After, `retryAfter` says the same, such as "60s". Besides the reasons
+of the contract there are SERVER_UNREACHABLE and DEADLINE_EXCEEDED.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ _FIELD_NAMES = {
     "phone_code": "phoneCode",
     "raw_data": "rawData",
     "request_id": "requestId",
+    "session_handle": "sessionHandle",
     "session_id": "Authorization",
     "client.device": "device",
     "client.user_agent": "User-Agent",
@@ -93,10 +95,12 @@ class HttpError:
                 {"field": name, "problem": problem} for name, problem in self.violations
             ]
         headers = dict(self.headers)
-        if self.code == 401:
-            headers["WWW-Authenticate"] = "Bearer"  # RFC 9110: a 401 has one
         if self.code in (503, 504):
             headers.setdefault("Retry-After", _RETRY_AFTER_S)
+        if "Retry-After" in headers:
+            error["retryAfter"] = f"{headers['Retry-After']}s"
+        if self.code == 401:
+            headers["WWW-Authenticate"] = "Bearer"  # RFC 9110: a 401 has one
         return Response(
             json.dumps({"error": error}, ensure_ascii=False),
             self.code,

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wxauth_client import AsyncAuthClient, ClientInfo
+from wxauth_client import ClientInfo
 from wxauth_gateway import errors
 from wxauth_gateway.answers import ClientSource, answer, error_responses
-from wxauth_gateway.messages import LoginAnswer, LoginBody, LoginQuery
+from wxauth_gateway.client_address import ClientAddress
+from wxauth_gateway.messages.login import LoginAnswer, LoginBody, LoginQuery
 from wxauth_gateway.violations import violations_of
 
 # WeChat sets the Referer and a mini-program cannot: wechat-api.md section 5. Yet
@@ -26,15 +27,30 @@ _MAX_USER_AGENT_BYTES = 512
 _ERRORS = error_responses(401, 403, 409, 429, 503, 504)
 
 
-def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
+def add_routes(
+    api: FastAPI, client: ClientSource, address: ClientAddress, *, allow_get: bool
+) -> None:
+    async def log_in(request: Request, body: LoginQuery, *, rebind: bool = False) -> Response:
+        begun = await client().login(
+            body.code,
+            app_id=body.app_id or _app_of_referer(request),
+            username=body.username,
+            password=body.password,
+            phone_code=body.phone_code,
+            rebind=rebind,
+            request_id=body.request_id,
+            client=ClientInfo(address.of(request.scope), _user_agent(request), body.device),
+        )
+        return answer(LoginAnswer.of(begun))
+
     async def login(request: Request, body: LoginBody) -> Response:
         """Begin a session.
 
         The same body with a `requestId` may be sent again within 60 seconds if
-        there was no answer, or OVERLOADED, or one with status 503 or 504: one
-        session comes of it. Any other answer is final for the code.
+        there was no answer, or OVERLOADED or THROTTLED, or one with status 503 or
+        504: one session comes of it. Any other answer is final for the code.
         """
-        return await _login(client(), request, body, rebind=body.rebind)
+        return await log_in(request, body, rebind=body.rebind)
 
     api.add_api_route(
         "/login",
@@ -67,7 +83,7 @@ def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
             query = read_query(request.scope["query_string"])
         except QueryInvalid as invalid:
             return errors.bad_request(*invalid.violations).response()
-        return await _login(client(), request, query)
+        return await log_in(request, query)
 
     api.add_api_route(
         "/login",
@@ -77,22 +93,6 @@ def add_routes(api: FastAPI, client: ClientSource, *, allow_get: bool) -> None:
         response_model=LoginAnswer,
         responses=_ERRORS,
     )
-
-
-async def _login(
-    client: AsyncAuthClient, request: Request, body: LoginQuery, *, rebind: bool = False
-) -> Response:
-    login = await client.login(
-        body.code,
-        app_id=body.app_id or _app_of_referer(request),
-        username=body.username,
-        password=body.password,
-        phone_code=body.phone_code,
-        rebind=rebind,
-        request_id=body.request_id,
-        client=ClientInfo(_address(request), _user_agent(request), body.device),
-    )
-    return answer(LoginAnswer.of(login))
 
 
 class QueryInvalid(Exception):
@@ -134,11 +134,6 @@ def _app_of_referer(request: Request) -> str:
     referers = request.headers.getlist("referer")
     match = _REFERER.fullmatch(referers[0]) if len(referers) == 1 else None
     return match[1] if match else ""
-
-
-def _address(request: Request) -> str:
-    """The peer of the socket: a forwarded address is anybody's to claim."""
-    return request.client.host.partition("%")[0] if request.client else ""
 
 
 def _user_agent(request: Request) -> str:

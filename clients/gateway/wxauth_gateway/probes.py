@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from wxauth_client import ServerUnreachable
 from wxauth_gateway.answers import ClientSource, answer, error_responses
-from wxauth_gateway.messages import EmptyAnswer
+from wxauth_gateway.messages.mapping import EmptyAnswer
 
 
 def add_routes(api: FastAPI, client: ClientSource) -> None:

@@ -18,7 +18,7 @@ from wxauth_client import Session, WxauthError
 from wxauth_gateway import errors
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.bearer import SessionBearer, session_id
-from wxauth_gateway.messages import SessionAnswer
+from wxauth_gateway.messages.sessions import SessionAnswer
 
 PATH = "/session"
 

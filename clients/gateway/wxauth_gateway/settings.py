@@ -35,6 +35,15 @@ class GatewaySettings(BaseModel):
         "ends up in the logs and histories of whatever handles it: for demonstrations only.",
     )
 
+    trusted_hops: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How many proxies of yours a request passes before the gateway. With 0 a "
+        "client's address is the one that connects; with more it is the one so many places "
+        "from the right of X-Forwarded-For, and only those proxies may reach the gateway.",
+    )
+
     @property
     def listen_host(self) -> str:
         return self.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -32,7 +32,7 @@ def violations_of(
 
 
 def _problem(finding: Mapping[str, Any]) -> str:
-    if finding["type"] == "value_error":  # of a validator in messages.py
+    if finding["type"] == "value_error":  # of a validator in messages/
         return str(finding["msg"]).removeprefix("Value error, ")
     if finding["type"] == "missing" and finding["loc"] == ("body",):
         return "the body is missing: a JSON object is required"

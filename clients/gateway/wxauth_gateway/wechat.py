@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.bearer import SessionBearer
-from wxauth_gateway.messages import (
+from wxauth_gateway.messages.wechat import (
     PhoneNumberAnswer,
     PhoneNumberBody,
     UserDataAnswer,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,8 +14,9 @@ from grpc_health.v1 import (
 )
 
 from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
-from wxauth_client import calls
-from wxauth_client.calls import AnswerT, Call, RequestT, ResultT
+from wxauth_client import account_calls, session_calls, wechat_calls
+from wxauth_client.aio_sending import AsyncSender
+from wxauth_client.call import READY_TIMEOUT_S
 from wxauth_client.channel import (
     DEFAULT_ADDRESS,
     MAX_IN_FLIGHT,
@@ -24,10 +24,16 @@ from wxauth_client.channel import (
     Options,
     channel_options,
 )
-from wxauth_client.errors import DeadlineExceeded, ServerUnreachable, WxauthError
-from wxauth_client.reading import error_of
-from wxauth_client.retrying import next_delay_s
-from wxauth_client.values import ClientInfo, Login, PhoneNumber, Session, Unbound, UserData
+from wxauth_client.values import (
+    ClientInfo,
+    DeletedAccount,
+    Login,
+    OwnSession,
+    PhoneNumber,
+    Session,
+    Unbound,
+    UserData,
+)
 
 if TYPE_CHECKING:
     from wxauth.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
@@ -56,8 +62,7 @@ class AsyncAuthClient:
         )
         # Any: the published stubs leave its methods out.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._slots = asyncio.Semaphore(max_in_flight)
-        self._closed = asyncio.Event()
+        self._sender = AsyncSender(max_in_flight)
 
     async def login(
         self,
@@ -78,14 +83,15 @@ class AsyncAuthClient:
         after asking the user. `phone_code`, of the phone number button, binds
         where the mini-program allows it.
 
-        Sent up to 4 times, or 7 to a server that cannot be reached, 5 s each,
-        until something is decided; one session comes of it, since all attempts
-        have the same `request_id`. Give one (22 to 128 bytes of visible ASCII,
-        at least 128 bits from `secrets`) to repeat the call by yourself within
-        60 s: that gives the same session.
+        Sent up to 4 times, or 6 to a server that says Throttled for a short time,
+        or 7 to one that cannot be reached, 5 s each, until something is decided;
+        one session comes of it, since all attempts have the same `request_id`.
+        Give one (22 to 128 bytes of visible ASCII, at least 128 bits from
+        `secrets`) to repeat the call by yourself within 60 s: that gives the same
+        session.
         docs/python-client.md says what to do after each failure.
         """
-        call = calls.login(
+        call = account_calls.login(
             code,
             app_id=app_id,
             username=username,
@@ -96,7 +102,7 @@ class AsyncAuthClient:
             client=client,
             timeout_s=timeout_s,
         )
-        return await self._make(self._stub.Login, call)
+        return await self._sender.make(self._stub.Login, call)
 
     async def validate(
         self, session_id: str, *, app_id: str = "", timeout_s: float | None = None
@@ -105,8 +111,8 @@ class AsyncAuthClient:
 
         With `app_id`, a session of another mini-program is SessionInvalid.
         """
-        return await self._make(
-            self._stub.ValidateSession, calls.validate(session_id, app_id, timeout_s)
+        return await self._sender.make(
+            self._stub.ValidateSession, session_calls.validate(session_id, app_id, timeout_s)
         )
 
     async def unbind(
@@ -122,12 +128,51 @@ class AsyncAuthClient:
         A repetition is success: see Unbound. Raises ValueError if both proofs
         are given.
         """
-        call = calls.unbind(session_id, code, password, timeout_s)
-        return await self._make(self._stub.Unbind, call)
+        call = account_calls.unbind(session_id, code, password, timeout_s)
+        return await self._sender.make(self._stub.Unbind, call)
 
     async def logout(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """End a session. 2 s. A repetition is success."""
-        await self._make(self._stub.Logout, calls.logout(session_id, timeout_s))
+        await self._sender.make(self._stub.Logout, session_calls.logout(session_id, timeout_s))
+
+    async def list_sessions(
+        self, session_id: str, *, timeout_s: float | None = None
+    ) -> list[OwnSession]:
+        """Give the live sessions of the session's account in its mini-program. 2 s.
+
+        Newest login first, at most 100. Raises SessionDead if `session_id` is of none.
+        """
+        call = session_calls.list_sessions(session_id, timeout_s)
+        return await self._sender.make(self._stub.ListSessions, call)
+
+    async def revoke_session(
+        self, session_id: str, handle: str, *, timeout_s: float | None = None
+    ) -> None:
+        """End the session that `list_sessions` calls `handle`, the asking one too. 2 s.
+
+        One that has ended already is success. Raises RequestInvalid if the account
+        has none with this handle, SessionDead if `session_id` is of none: after an
+        answer that was lost, because the session has ended itself.
+        """
+        call = session_calls.revoke_session(session_id, handle, timeout_s)
+        await self._sender.make(self._stub.RevokeSession, call)
+
+    async def delete_account(
+        self,
+        session_id: str,
+        *,
+        code: str = "",
+        password: str = "",
+        timeout_s: float | None = None,
+    ) -> DeletedAccount:
+        """Delete the session's account, its bindings and its sessions everywhere. 8 s.
+
+        Cannot be taken back. The proof is a code or a password, as for `unbind`.
+        A repetition is success: see DeletedAccount. Raises ValueError if both
+        proofs are given.
+        """
+        call = account_calls.delete_account(session_id, code, password, timeout_s)
+        return await self._sender.make(self._stub.DeleteAccount, call)
 
     async def decrypt_user_data(
         self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
@@ -136,8 +181,8 @@ class AsyncAuthClient:
 
         Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
         """
-        call = calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
-        return await self._make(self._wechat.DecryptUserData, call)
+        call = wechat_calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
+        return await self._sender.make(self._wechat.DecryptUserData, call)
 
     async def verify_user_data(
         self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
@@ -146,8 +191,8 @@ class AsyncAuthClient:
 
         Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
         """
-        call = calls.verify_user_data(session_id, raw_data, signature, timeout_s)
-        await self._make(self._wechat.VerifyUserData, call)
+        call = wechat_calls.verify_user_data(session_id, raw_data, signature, timeout_s)
+        await self._sender.make(self._wechat.VerifyUserData, call)
 
     async def phone_number(
         self, session_id: str, code: str, *, timeout_s: float | None = None
@@ -157,14 +202,14 @@ class AsyncAuthClient:
         Raises CodeInvalid or CodeUsed: the user presses the button again. The
         code works once, so this is never retried.
         """
-        return await self._make(
-            self._wechat.GetPhoneNumber, calls.phone_number(session_id, code, timeout_s)
+        return await self._sender.make(
+            self._wechat.GetPhoneNumber, wechat_calls.phone_number(session_id, code, timeout_s)
         )
 
     async def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
-        await self._make(
-            self._wechat.CheckSessionKey, calls.check_session_key(session_id, timeout_s)
+        await self._sender.make(
+            self._wechat.CheckSessionKey, wechat_calls.check_session_key(session_id, timeout_s)
         )
 
     async def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
@@ -172,11 +217,11 @@ class AsyncAuthClient:
 
         What WeChat gave to the mini-program before no longer opens. Never retried.
         """
-        await self._make(
-            self._wechat.ResetSessionKey, calls.reset_session_key(session_id, timeout_s)
+        await self._sender.make(
+            self._wechat.ResetSessionKey, wechat_calls.reset_session_key(session_id, timeout_s)
         )
 
-    async def ready(self, timeout_s: float = calls.READY_TIMEOUT_S) -> bool:
+    async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> bool:
         """Say whether the server answers that it is serving. Raises nothing."""
         try:
             answer = await self._health.Check(
@@ -188,7 +233,7 @@ class AsyncAuthClient:
 
     async def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
-        self._closed.set()
+        self._sender.close()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -201,67 +246,3 @@ class AsyncAuthClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    async def _make(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
-        call: Call[RequestT, AnswerT, ResultT],
-    ) -> ResultT:
-        end = asyncio.get_running_loop().time() + call.timeout_s
-        attempts = 0
-        failure: WxauthError | None = None
-        while True:
-            if not await self._acquire_slot(end):
-                return call.settle(failure or DeadlineExceeded(calls.NOTHING_SENT))
-            try:
-                answer = await self._send(method, call, end)
-            finally:
-                self._slots.release()
-            if not isinstance(answer, WxauthError):
-                return call.read(answer)
-            attempts += 1
-            failure = answer
-            left_s = end - asyncio.get_running_loop().time()
-            chance = random.random()  # noqa: S311 - a jitter
-            delay_s = next_delay_s(call.retries, attempts, failure, left_s, chance)
-            if delay_s is None or await self._closed_within(delay_s):
-                return call.settle(failure)
-
-    async def _send(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
-        call: Call[RequestT, AnswerT, ResultT],
-        end: float,
-    ) -> AnswerT | WxauthError:
-        """One attempt. The failure is given, not raised: a traceback of gRPC's own
-        would come with it.
-        """
-        if self._closed.is_set():
-            return ServerUnreachable("The client was closed.")
-        left_s = end - asyncio.get_running_loop().time()
-        try:
-            return await method(call.request, timeout=min(left_s, call.retries.attempt_timeout_s))
-        except grpc.RpcError as error:
-            return error_of(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # Nobody cancelled this task: the client was closed under the call.
-            return ServerUnreachable("The client was closed.")
-
-    async def _acquire_slot(self, end: float) -> bool:
-        if not self._slots.locked():
-            return await self._slots.acquire()  # at once
-        try:
-            async with asyncio.timeout_at(end):
-                return await self._slots.acquire()
-        except TimeoutError:
-            return False
-
-    async def _closed_within(self, delay_s: float) -> bool:
-        try:
-            async with asyncio.timeout(delay_s):
-                return await self._closed.wait()
-        except TimeoutError:
-            return False

@@ -30,10 +30,12 @@ _SERVICE_CONFIG = {
     "methodConfig": [
         {
             # Only what is safe to repeat as it is. A Login is repeated above gRPC,
-            # see retrying.py; an Unbind or a GetPhoneNumber may have used up its
-            # code, and a ResetSessionKey its key.
+            # see retrying.py; an Unbind, a DeleteAccount or a GetPhoneNumber may have
+            # used up its code, a ResetSessionKey its key, and a RevokeSession the
+            # very session that asks.
             "name": [
                 {"service": SERVICE, "method": "ValidateSession"},
+                {"service": SERVICE, "method": "ListSessions"},
                 {"service": WECHAT_SERVICE, "method": "DecryptUserData"},
                 {"service": WECHAT_SERVICE, "method": "VerifyUserData"},
                 {"service": WECHAT_SERVICE, "method": "CheckSessionKey"},
@@ -54,7 +56,7 @@ _SERVICE_CONFIG = {
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
 # No "timeout" in there: it would silently cut a longer `timeout_s` of a caller.
-# The default deadlines are in calls.py.
+# The default deadlines are beside each call, in ..._calls.py.
 
 _OPTIONS: Options = {
     "grpc.service_config": json.dumps(_SERVICE_CONFIG),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,8 +12,8 @@ from grpc_health.v1 import (
 )
 
 from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
-from wxauth_client import calls
-from wxauth_client.calls import AnswerT, Call, RequestT, ResultT
+from wxauth_client import account_calls, session_calls, wechat_calls
+from wxauth_client.call import READY_TIMEOUT_S
 from wxauth_client.channel import (
     DEFAULT_ADDRESS,
     MAX_IN_FLIGHT,
@@ -24,10 +21,17 @@ from wxauth_client.channel import (
     Options,
     channel_options,
 )
-from wxauth_client.errors import DeadlineExceeded, ServerUnreachable, WxauthError
-from wxauth_client.reading import error_of
-from wxauth_client.retrying import next_delay_s
-from wxauth_client.values import ClientInfo, Login, PhoneNumber, Session, Unbound, UserData
+from wxauth_client.sending import Sender
+from wxauth_client.values import (
+    ClientInfo,
+    DeletedAccount,
+    Login,
+    OwnSession,
+    PhoneNumber,
+    Session,
+    Unbound,
+    UserData,
+)
 
 
 class AuthClient:
@@ -38,7 +42,7 @@ class AuthClient:
     At most `max_in_flight` calls are on the wire at a time (channel.py says
     why); the others wait, inside their deadlines.
 
-    Every method raises WxauthError, see errors.py. `timeout_s` bounds a call
+    Every method raises WxauthError, see errors/. `timeout_s` bounds a call
     with all its waiting and retries. `options` are gRPC channel arguments that
     override or complete ours.
     """
@@ -55,8 +59,7 @@ class AuthClient:
         self._wechat = wechat_service_pb2_grpc.WeChatServiceStub(self._channel)
         # Any: the published stubs leave its methods out.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._slots = threading.BoundedSemaphore(max_in_flight)
-        self._closed = threading.Event()
+        self._sender = Sender(max_in_flight)
 
     def login(
         self,
@@ -77,14 +80,15 @@ class AuthClient:
         after asking the user. `phone_code`, of the phone number button, binds
         where the mini-program allows it.
 
-        Sent up to 4 times, or 7 to a server that cannot be reached, 5 s each,
-        until something is decided; one session comes of it, since all attempts
-        have the same `request_id`. Give one (22 to 128 bytes of visible ASCII,
-        at least 128 bits from `secrets`) to repeat the call by yourself within
-        60 s: that gives the same session.
+        Sent up to 4 times, or 6 to a server that says Throttled for a short time,
+        or 7 to one that cannot be reached, 5 s each, until something is decided;
+        one session comes of it, since all attempts have the same `request_id`.
+        Give one (22 to 128 bytes of visible ASCII, at least 128 bits from
+        `secrets`) to repeat the call by yourself within 60 s: that gives the same
+        session.
         docs/python-client.md says what to do after each failure.
         """
-        call = calls.login(
+        call = account_calls.login(
             code,
             app_id=app_id,
             username=username,
@@ -95,7 +99,7 @@ class AuthClient:
             client=client,
             timeout_s=timeout_s,
         )
-        return self._make(self._stub.Login, call)
+        return self._sender.make(self._stub.Login, call)
 
     def validate(
         self, session_id: str, *, app_id: str = "", timeout_s: float | None = None
@@ -104,7 +108,9 @@ class AuthClient:
 
         With `app_id`, a session of another mini-program is SessionInvalid.
         """
-        return self._make(self._stub.ValidateSession, calls.validate(session_id, app_id, timeout_s))
+        return self._sender.make(
+            self._stub.ValidateSession, session_calls.validate(session_id, app_id, timeout_s)
+        )
 
     def unbind(
         self,
@@ -119,11 +125,50 @@ class AuthClient:
         A repetition is success: see Unbound. Raises ValueError if both proofs
         are given.
         """
-        return self._make(self._stub.Unbind, calls.unbind(session_id, code, password, timeout_s))
+        return self._sender.make(
+            self._stub.Unbind, account_calls.unbind(session_id, code, password, timeout_s)
+        )
 
     def logout(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """End a session. 2 s. A repetition is success."""
-        self._make(self._stub.Logout, calls.logout(session_id, timeout_s))
+        self._sender.make(self._stub.Logout, session_calls.logout(session_id, timeout_s))
+
+    def list_sessions(self, session_id: str, *, timeout_s: float | None = None) -> list[OwnSession]:
+        """Give the live sessions of the session's account in its mini-program. 2 s.
+
+        Newest login first, at most 100. Raises SessionDead if `session_id` is of none.
+        """
+        call = session_calls.list_sessions(session_id, timeout_s)
+        return self._sender.make(self._stub.ListSessions, call)
+
+    def revoke_session(
+        self, session_id: str, handle: str, *, timeout_s: float | None = None
+    ) -> None:
+        """End the session that `list_sessions` calls `handle`, the asking one too. 2 s.
+
+        One that has ended already is success. Raises RequestInvalid if the account
+        has none with this handle, SessionDead if `session_id` is of none: after an
+        answer that was lost, because the session has ended itself.
+        """
+        call = session_calls.revoke_session(session_id, handle, timeout_s)
+        self._sender.make(self._stub.RevokeSession, call)
+
+    def delete_account(
+        self,
+        session_id: str,
+        *,
+        code: str = "",
+        password: str = "",
+        timeout_s: float | None = None,
+    ) -> DeletedAccount:
+        """Delete the session's account, its bindings and its sessions everywhere. 8 s.
+
+        Cannot be taken back. The proof is a code or a password, as for `unbind`.
+        A repetition is success: see DeletedAccount. Raises ValueError if both
+        proofs are given.
+        """
+        call = account_calls.delete_account(session_id, code, password, timeout_s)
+        return self._sender.make(self._stub.DeleteAccount, call)
 
     def decrypt_user_data(
         self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
@@ -132,8 +177,8 @@ class AuthClient:
 
         Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
         """
-        call = calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
-        return self._make(self._wechat.DecryptUserData, call)
+        call = wechat_calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
+        return self._sender.make(self._wechat.DecryptUserData, call)
 
     def verify_user_data(
         self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
@@ -142,8 +187,8 @@ class AuthClient:
 
         Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
         """
-        call = calls.verify_user_data(session_id, raw_data, signature, timeout_s)
-        self._make(self._wechat.VerifyUserData, call)
+        call = wechat_calls.verify_user_data(session_id, raw_data, signature, timeout_s)
+        self._sender.make(self._wechat.VerifyUserData, call)
 
     def phone_number(
         self, session_id: str, code: str, *, timeout_s: float | None = None
@@ -153,22 +198,26 @@ class AuthClient:
         Raises CodeInvalid or CodeUsed: the user presses the button again. The
         code works once, so this is never retried.
         """
-        return self._make(
-            self._wechat.GetPhoneNumber, calls.phone_number(session_id, code, timeout_s)
+        return self._sender.make(
+            self._wechat.GetPhoneNumber, wechat_calls.phone_number(session_id, code, timeout_s)
         )
 
     def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
-        self._make(self._wechat.CheckSessionKey, calls.check_session_key(session_id, timeout_s))
+        self._sender.make(
+            self._wechat.CheckSessionKey, wechat_calls.check_session_key(session_id, timeout_s)
+        )
 
     def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Have WeChat replace the session_key. 4 s. Raises SessionKeyInvalid.
 
         What WeChat gave to the mini-program before no longer opens. Never retried.
         """
-        self._make(self._wechat.ResetSessionKey, calls.reset_session_key(session_id, timeout_s))
+        self._sender.make(
+            self._wechat.ResetSessionKey, wechat_calls.reset_session_key(session_id, timeout_s)
+        )
 
-    def ready(self, timeout_s: float = calls.READY_TIMEOUT_S) -> bool:
+    def ready(self, timeout_s: float = READY_TIMEOUT_S) -> bool:
         """Say whether the server answers that it is serving. Raises nothing."""
         try:
             answer = self._health.Check(
@@ -180,7 +229,7 @@ class AuthClient:
 
     def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
-        self._closed.set()
+        self._sender.close()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -193,47 +242,3 @@ class AuthClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _make(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[RequestT, AnswerT],
-        call: Call[RequestT, AnswerT, ResultT],
-    ) -> ResultT:
-        end = time.monotonic() + call.timeout_s
-        attempts = 0
-        failure: WxauthError | None = None
-        while True:
-            if not self._slots.acquire(timeout=max(0.0, end - time.monotonic())):
-                return call.settle(failure or DeadlineExceeded(calls.NOTHING_SENT))
-            try:
-                answer = self._send(method, call, end)
-            finally:
-                self._slots.release()
-            if not isinstance(answer, WxauthError):
-                return call.read(answer)
-            attempts += 1
-            failure = answer
-            left_s = end - time.monotonic()
-            chance = random.random()  # noqa: S311 - a jitter
-            delay_s = next_delay_s(call.retries, attempts, failure, left_s, chance)
-            if delay_s is None or self._closed.wait(delay_s):
-                return call.settle(failure)
-
-    def _send(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[RequestT, AnswerT],
-        call: Call[RequestT, AnswerT, ResultT],
-        end: float,
-    ) -> AnswerT | WxauthError:
-        """One attempt. The failure is given, not raised: a traceback of gRPC's own
-        would come with it.
-        """
-        timeout_s = min(end - time.monotonic(), call.retries.attempt_timeout_s)
-        try:
-            return method(call.request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            return error_of(error)
-        except ValueError:
-            if self._closed.is_set():  # which gRPC says in this way
-                return ServerUnreachable("The client was closed.")
-            raise

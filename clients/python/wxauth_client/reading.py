@@ -29,7 +29,16 @@ from wxauth_client.errors import (
     Violation,
     WxauthError,
 )
-from wxauth_client.values import Account, Login, PhoneNumber, Session, Unbound, UserData
+from wxauth_client.values import (
+    Account,
+    DeletedAccount,
+    Login,
+    OwnSession,
+    PhoneNumber,
+    Session,
+    Unbound,
+    UserData,
+)
 
 DOMAIN = "wxauth"  # of our ErrorInfo
 
@@ -84,6 +93,19 @@ def read_unbound(answer: pb.UnbindResponse) -> Unbound:
     )
 
 
+def read_own_sessions(answer: pb.ListSessionsResponse) -> list[OwnSession]:
+    return [_own_session(session) for session in answer.sessions]
+
+
+def read_deleted_account(answer: pb.DeleteAccountResponse) -> DeletedAccount:
+    return DeletedAccount(
+        already=False,
+        account=_account(answer.account),
+        bindings_ended=answer.bindings_ended,
+        sessions_ended=answer.sessions_ended,
+    )
+
+
 def read_user_data(answer: wechat_pb.DecryptUserDataResponse) -> UserData:
     try:
         data = json.loads(answer.data, parse_constant=_no_constant)
@@ -121,6 +143,22 @@ def _account(account: pb.Account) -> Account:
         id=account.id,
         username=account.username,
         display_name=account.display_name,
+    )
+
+
+def _own_session(session: pb.OwnSession) -> OwnSession:
+    if not session.session_handle:
+        raise ProtocolError("The answer holds a session without a name.")
+    return OwnSession(
+        handle=session.session_handle,
+        current=session.current,
+        device=session.device,
+        user_agent=session.user_agent,
+        network=session.network,
+        login_time=_time(session.login_time),
+        last_seen_time=_time(session.last_seen_time),
+        idle_expire_time=_time(session.idle_expire_time),
+        absolute_expire_time=_time(session.absolute_expire_time),
     )
 
 

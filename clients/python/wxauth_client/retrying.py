@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wxauth_client.errors import (
+    AccountSourceUnavailable,
     DeadlineExceeded,
     DeadlineTooShort,
     Overloaded,
     ServerUnreachable,
     StoreUnavailable,
+    Throttled,
     WeChatUnavailable,
     WxauthError,
 )
@@ -54,6 +56,12 @@ LOGIN = RetryPolicy(
         StoreUnavailable: 4,
         Overloaded: 4,
         WeChatUnavailable: 4,
+        AccountSourceUnavailable: 4,
+        # These have cost it a look at a counter. It waits up to 2 s by itself for the
+        # attempts before to be decided, then asks for 1 s: all that fit into a login's
+        # 8 s, and so 20 right logins at once end well. It asks for more, up to 15
+        # minutes, after wrong passwords: that fits in no deadline and is raised at once.
+        Throttled: 6,
     },
     # Of a login's 8 s: an answer lost without a trace leaves 3 s to ask for it
     # again, and a server that waits for WeChat (3 s) is not cut short.
@@ -70,10 +78,12 @@ def next_delay_s(
 
     `attempts` have been made and ended with `failure`, and `left_s` is left of
     the call's deadline. `chance`, from 0 to 1, spreads what would otherwise come
-    all at once, by up to a half; never to less than the server asked for.
+    all at once, by up to a half as far as the deadline allows; never to less than
+    the server asked for. Whether there is a next attempt is not left to it.
     """
     if attempts >= policy.after.get(type(failure), 1):
         return None
     backoff_s = min(policy.first_delay_s * 2 ** (attempts - 1), policy.max_delay_s)
-    delay_s = max(backoff_s, failure.retry_after_s or 0.0) * (1 + chance / 2)
-    return delay_s if delay_s + MIN_ATTEMPT_S <= left_s else None
+    least_s = max(backoff_s, failure.retry_after_s or 0.0)
+    most_s = left_s - MIN_ATTEMPT_S
+    return min(least_s * (1 + chance / 2), most_s) if least_s <= most_s else None

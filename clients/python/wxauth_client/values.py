@@ -77,6 +77,36 @@ class Unbound:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnSession:
+    """One of a user's live sessions, as its owner may see it. The texts are empty if unknown."""
+
+    handle: str  # the session's public name; `revoke_session` takes it
+    current: bool  # True for the session that asked
+    device: str  # what the user would call it, as the gateway was told
+    user_agent: str  # of the login
+    network: str  # that the login came from, such as "203.0.113.0/24"
+    login_time: datetime
+    last_seen_time: datetime  # at the granularity of a tenth of the idle limit, or 5 minutes
+    idle_expire_time: datetime  # each use moves it
+    absolute_expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedAccount:
+    """An account that its owner has deleted, with all its sessions and bindings.
+
+    `already` is True when that had been done before, by a call whose answer was
+    lost perhaps. The server then tells nothing more, so the other fields are
+    None.
+    """
+
+    already: bool
+    account: Account | None = None  # its names are no longer known
+    bindings_ended: int | None = None
+    sessions_ended: int | None = None  # the caller's own included
+
+
+@dataclass(frozen=True, slots=True)
 class UserData:
     """What WeChat had encrypted for the mini-program. Personal: keep it no longer than needed."""
 
