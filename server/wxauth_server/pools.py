@@ -41,7 +41,8 @@ class BoundedPool:
         nice: int = 0,
         patience_s: float = math.inf,
     ) -> None:
-        self._capacity = capacity
+        #: Jobs that there may be, running and waiting.
+        self.capacity = capacity
         self._patience_s = patience_s
         self._jobs = 0
         self._lock = threading.Lock()
@@ -52,7 +53,7 @@ class BoundedPool:
     @property
     def full(self) -> bool:
         """Whether a job would be refused now."""
-        return self._jobs >= self._capacity
+        return self._jobs >= self.capacity
 
     async def run(self, job: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a thread of the pool.

@@ -70,7 +70,7 @@ class Server:
             names=names,
             limits=configuration.throttle.of_passwords(),
             store=self.store,
-            writer=self._pools.writer,
+            pools=self._pools,
             clock=clock,
         )
         self.refusals = RefusalCounts(self.store, self._pools.writer, clock)

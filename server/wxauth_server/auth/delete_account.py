@@ -31,7 +31,7 @@ from wxauth_server.store.throttles import unlock_name
 
 #: Rows that get pseudonyms at once, sessions and audit events: some 10 ms. What is
 #: more than that is done by the purge, within a minute.
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)

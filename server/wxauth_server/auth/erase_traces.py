@@ -22,7 +22,6 @@ from wxauth_server.store.departures import (
 )
 from wxauth_server.store.interface import Transaction
 
-
 #: How long after somebody left there may still come an audit event of before: of a
 #: login that was under way, or of refusals that were counted in memory.
 LATE_EVENT_MS = 60_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,7 +27,6 @@ from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
     AuthError,
     CodeUsed,
-    Overloaded,
     RequestInvalid,
     SessionExpired,
     SessionRevoked,
@@ -82,7 +82,7 @@ class LoginFlow:
     ) -> None:
         self._apps = apps
         self._gate = gate
-        self._sources = verifier.sources
+        self._verifier = verifier
         self._refusals = refusals
         self._exchange = exchange
         self._finisher = LoginFinisher(
@@ -135,7 +135,10 @@ class LoginFlow:
     ) -> LoginResult:
         """Log in, and count the refusals that no transaction has on record."""
         try:
-            outcome = await self._log_in(app, request, client, deadline)
+            with contextlib.ExitStack() as place:
+                if request.credentials is not None:
+                    place.enter_context(self._verifier.admitted(app.account_source))
+                outcome = await self._log_in(app, request, client, deadline)
         except CodeReplayed:
             raise  # its callers count it
         except AuthError as refusal:
@@ -165,8 +168,6 @@ class LoginFlow:
         self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
     ) -> LoginResult | AuthError:
         """A verdict is returned, not raised: it is on record."""
-        if request.credentials is not None and self._sources[app.account_source].full:
-            raise Overloaded  # now, before the code is spent
         for _ in range(2):
             # The code first: whoever guesses passwords spends a fresh one per guess.
             exchange = await self._exchange.exchange(

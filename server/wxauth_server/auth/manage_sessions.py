@@ -181,8 +181,10 @@ class SessionManager:
 
         return self._store.write(transaction)
 
-    def _live(self, sessions: Iterable[SessionRecord], now_ms: int) -> int:
-        return sum(is_live(session, self._apps, now_ms) for session in sessions)
+    def _live(self, ended: Iterable[SessionRecord], now_ms: int) -> int:
+        """How many of these would be live, had they not just been ended."""
+        before = (session._replace(ended_at=None) for session in ended)
+        return sum(is_live(session, self._apps, now_ms) for session in before)
 
 
 def is_live(session: SessionRecord, apps: Apps, now_ms: int) -> bool:

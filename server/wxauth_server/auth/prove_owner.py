@@ -13,7 +13,7 @@ from wxauth_server.auth.refusal_counts import RefusalCounts
 from wxauth_server.auth.validate_session import LiveSession
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CredentialsInvalid, Overloaded, ProofInvalid, Throttled
+from wxauth_server.errors import CredentialsInvalid, ProofInvalid, Throttled
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
@@ -52,18 +52,16 @@ class OwnerProof:
         """Whether the proof is the owner's.
 
         Raises: what CodeExchange.ask and CredentialVerifier.verify_owner raise, but
-        for CredentialsInvalid; Overloaded.
+        for CredentialsInvalid.
         """
         session = live.record
         if proof.code:
             person = await self._exchange.ask(live.app, proof.code, deadline)
             return Proven(person.openid == session.openid, person=person)
-        source = self._verifier.sources.get(session.account_source)
-        if source is not None and source.full:
-            raise Overloaded  # before an attempt is counted
         guess = self._verifier.guess_of_owner(session)
         try:
-            await self._verifier.verify_owner(guess, session, proof.password, deadline)
+            with self._verifier.admitted(session.account_source):
+                await self._verifier.verify_owner(guess, session, proof.password, deadline)
         except CredentialsInvalid:
             return Proven(False, guess=guess)
         except Throttled:

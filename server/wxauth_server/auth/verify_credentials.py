@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from wxauth_server.accounts.source import AccountSource, VerifiedAccount
 from wxauth_server.accounts.throttle import (
@@ -26,8 +27,8 @@ from wxauth_server.accounts.throttle import (
 )
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AuthError, CredentialsInvalid, Throttled
-from wxauth_server.pools import BoundedPool
+from wxauth_server.errors import AuthError, CredentialsInvalid, Overloaded, Throttled
+from wxauth_server.pools import Pools
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import SessionRecord
 
@@ -55,19 +56,38 @@ class CredentialVerifier:
         names: NameDigests,
         limits: ThrottleLimits,
         store: Store,
-        writer: BoundedPool,
+        pools: Pools,
         clock: Clock,
     ) -> None:
         self.sources = sources
+        # As many as the password pool has room for, so that nobody whose code is spent
+        # finds it full.
+        self._most_inside = pools.passwords.capacity
+        self._inside: Counter[str] = Counter()
         self._names = names
         self._limits = limits
         self._store = store
-        self._writer = writer
+        self._writer = pools.writer
         self._clock = clock
         # Of many attempts that wait for the same, one at a time asks the store.
         self._turns: weakref.WeakValueDictionary[Guess, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
+
+    @contextlib.contextmanager
+    def admitted(self, source: str) -> Iterator[None]:
+        """A place for an attempt, to be taken before its code is spent.
+
+        Raises: Overloaded, at once.
+        """
+        known = self.sources.get(source)
+        if self._inside[source] >= self._most_inside or (known is not None and known.full):
+            raise Overloaded
+        self._inside[source] += 1
+        try:
+            yield
+        finally:
+            self._inside[source] -= 1
 
     def guess(self, source: str, username: str, *, app_id: str, openid: str) -> Guess:
         """The attempt of a WeChat user on a username."""

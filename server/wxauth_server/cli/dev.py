@@ -18,15 +18,9 @@ from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
 from wxauth_server.cli.server_lock import only_server
 from wxauth_server.cli.tour import Addresses, print_tour
-from wxauth_server.config import (
-    SANDBOX_LISTEN,
-    Configuration,
-    GrpcSettings,
-    StoreSettings,
-    WeChatSettings,
-    split_address,
-)
+from wxauth_server.config import SANDBOX_LISTEN, Configuration
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
+from wxauth_server.settings import GrpcSettings, StoreSettings, WeChatSettings, split_address
 
 log = logging.getLogger("wxauth.command")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from wxauth_server.cli.output import CommandFailed
-from wxauth_server.config import split_address
+from wxauth_server.settings import split_address
 
 #: Connections that wait to be accepted; uvicorn's own default.
 _BACKLOG = 2_048

@@ -1,4 +1,4 @@
-"""A look at the files that hold AppSecrets: whether others can read them."""
+"""A look at the files that hold secrets of the configuration: whether others can read them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from wxauth_server.accounts.http_source_settings import HttpSourceSettings
 from wxauth_server.config import Configuration
 
 log = logging.getLogger("wxauth.command")
 
+#: Keys whose values are secrets; the URL of an http source is none.
+_SECRETS = frozenset({"app_secret", "key"})
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def warn_of_open_secrets(configuration: Configuration) -> None:
-    """Log a warning for each file with an AppSecret that is not for its owner alone.
+    """Log a warning for each file with a secret that is not for its owner alone.
 
     No refusal, as for the key ring and the database, which are ours: a secret that
     an orchestrator mounts often has a mode that nobody can change.
@@ -28,7 +31,7 @@ def warn_of_open_secrets(configuration: Configuration) -> None:
             continue
         if mode & _OF_OTHERS:
             log.warning(
-                "a file with an AppSecret is open to others: run chmod 600 on it",
+                "a file with a secret is open to others: run chmod 600 on it",
                 extra={"file": str(file), "mode": f"{mode:04o}"},
             )
 
@@ -38,10 +41,22 @@ def _files_with_secrets(configuration: Configuration) -> Iterator[Path]:
     file = configuration.model_config.get("toml_file")
     if isinstance(file, Path) and file.is_file():
         # Not checked by then, if a variable took the place of these.
-        apps = tomllib.loads(file.read_text("utf-8")).get("apps")
-        tables = apps if isinstance(apps, list) else [apps]
-        if any(isinstance(table, dict) and "app_secret" in table for table in tables):
+        read = tomllib.loads(file.read_text("utf-8"))
+        tables = [*_tables(read.get("apps")), *_tables(read.get("account_sources"))]
+        if any(
+            not _SECRETS.isdisjoint(table) or (table.get("kind") == "sql" and "url" in table)
+            for table in tables
+        ):
             yield file
     for app in configuration.apps:
         if app.app_secret_file is not None:
             yield app.app_secret_file
+    for source in configuration.account_sources:
+        file = source.key_file if isinstance(source, HttpSourceSettings) else source.url_file
+        if file is not None:
+            yield file
+
+
+def _tables(read: object) -> list[dict[str, object]]:
+    rows = read if isinstance(read, list) else [read]
+    return [row for row in rows if isinstance(row, dict)]

@@ -15,8 +15,9 @@ from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
 from wxauth_server.cli.secret_files import warn_of_open_secrets
 from wxauth_server.cli.server_lock import only_server
-from wxauth_server.config import Configuration, split_address
+from wxauth_server.config import Configuration
 from wxauth_server.keyring import load_keyring
+from wxauth_server.settings import split_address
 
 log = logging.getLogger("wxauth.command")
 
