@@ -15,9 +15,12 @@ import pytest
 from tests.contract.store_accounts import AccountPromises
 from tests.contract.store_audit import AuditPromises
 from tests.contract.store_bindings import BindingPromises
+from tests.contract.store_departures import DeparturePromises
 from tests.contract.store_ending import EndingPromises
 from tests.contract.store_exchanges import ExchangePromises
 from tests.contract.store_keys import KeyPromises
+from tests.contract.store_own_sessions import OwnSessionPromises
+from tests.contract.store_purging import PurgePromises
 from tests.contract.store_reading import ReadingPromises
 from tests.contract.store_session_keys import SessionKeyPromises
 from tests.contract.store_throttles import ThrottlePromises
@@ -39,6 +42,9 @@ class StoreSuite(
     KeyPromises,
     AuditPromises,
     ThrottlePromises,
+    OwnSessionPromises,
+    DeparturePromises,
+    PurgePromises,
 ):
     """The promises of a store."""
 

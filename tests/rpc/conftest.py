@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.admin_caller import AdminCaller, admin_of
 from tests.canary import CANARY
 from tests.rpc.mini_program import Phone
 from tests.running_server import FakeClock, RunningServer, running_server
@@ -104,3 +105,9 @@ def phone(timed: RunningServer) -> Phone:
     """A WeChat user with a live session."""
     user = timed.bound()
     return Phone(timed, user, timed.login(code=timed.code(user)).session_id)
+
+
+@pytest.fixture
+def admin(timed: RunningServer) -> AdminCaller:
+    """An operator of the server whose clock the test moves."""
+    return admin_of(timed)

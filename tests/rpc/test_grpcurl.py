@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ pytestmark = pytest.mark.skipif(
 
 
 def grpcurl(
-    server: RunningServer, *what: str, data: str | None = None
+    server: RunningServer, *what: str, data: str | None = None, flags: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     assert GRPCURL is not None
     message = [] if data is None else ["-d", data]
-    command = [GRPCURL, "-plaintext", *message, server.address, *what]
+    command = [GRPCURL, "-plaintext", *flags, *message, server.address, *what]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     if done.returncode:
         CANARY.hear("grpcurl", done.stderr)
@@ -51,6 +52,7 @@ def test_list(server: RunningServer) -> None:
     assert services == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "wxauth.v1.AdminService",
         AUTH,
         WECHAT,
     ]

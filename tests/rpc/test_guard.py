@@ -23,9 +23,9 @@ from wxauth.v1.auth_service_pb2 import (
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer, AuthServiceStub
 from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceServicer
-from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.guard import deadline_of
 from wxauth_server.rpc.server import RpcServer
+from wxauth_server.settings import GrpcSettings
 
 SECRET = CANARY.keep("CANARY-exception-text-of-ours")
 

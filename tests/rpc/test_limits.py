@@ -29,8 +29,8 @@ from wxauth.v1.auth_service_pb2 import (
 )
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceServicer, AuthServiceStub
 from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceServicer
-from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.server import CHANNEL_OPTIONS, MAX_CONCURRENT_RPCS, PortInUse, RpcServer
+from wxauth_server.settings import GrpcSettings
 
 VALIDATE = "/wxauth.v1.AuthService/ValidateSession"
 

@@ -8,7 +8,7 @@ from wxauth_server.accounts.passwords import PasswordHasher, is_malformed
 from wxauth_server.accounts.source import LOCAL, SourceAccount, VerifiedAccount
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CredentialsInvalid
+from wxauth_server.errors import CredentialsInvalid, Overloaded
 from wxauth_server.pools import BoundedPool
 from wxauth_server.store.accounts import AccountRecord, find_account, find_account_by_username
 from wxauth_server.store.interface import Store
@@ -85,7 +85,11 @@ class LocalSource:
         allowed = allowed and record is not None and record.disabled_at is None
         if stored is not None and is_malformed(stored) and record is not None:
             log.error("stored password hash is malformed", extra={"account": list(record.key)})
-        if not self._hasher.verify(stored, password, allowed=allowed):
+        try:
+            right = self._hasher.verify(stored, password, allowed=allowed)
+        except MemoryError:  # argon2 and scrypt want up to 128 MiB
+            raise Overloaded from None
+        if not right:
             raise CredentialsInvalid(record.key if record else None)
         assert record is not None  # noqa: S101 - `verify` saw a hash
         assert stored is not None  # noqa: S101

@@ -63,8 +63,9 @@ class LoginAttempt:
     #: Who WeChat said it is.
     person: ExchangeRecord
     client: ClientInfo
-    #: The account that its source has just said is enabled.
+    #: The account that its source has just said is enabled, and when it was asked.
     confirmed: SourceAccount | None = None
+    asked_ms: int = 0
 
     def require_enabled(
         self, tx: Transaction, account: tuple[str, str], *, now_ms: int
@@ -79,14 +80,16 @@ class LoginAttempt:
         confirmed = self.confirmed
         if confirmed is None or confirmed.id != account_id or not confirmed.enabled:
             raise ConfirmationNeeded(account)
-        mirror_account(
+        if not mirror_account(
             tx,
             source,
             account_id,
             username=confirmed.username,
             display_name=confirmed.display_name,
+            asked_ms=self.asked_ms,
             now_ms=now_ms,
-        )
+        ):
+            raise ConfirmationNeeded(account)
         return confirmed
 
     def record(

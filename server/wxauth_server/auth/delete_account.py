@@ -16,16 +16,17 @@ from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AuthError, ProofInvalid, SessionRevoked
 from wxauth_server.pools import BoundedPool
-from wxauth_server.store.accounts import AccountRecord, delete_account, lock_enabled_account
+from wxauth_server.store.accounts import AccountRecord, lock_enabled_account
 from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.deleted_accounts import delete_account
 from wxauth_server.store.departures import delete_bindings_of_account, note_departures
 from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.own_sessions import sessions_not_ended
 from wxauth_server.store.sessions import (
     Cause,
     SessionRecord,
     end_sessions_of_account,
     read_session,
-    sessions_not_ended,
 )
 from wxauth_server.store.throttles import unlock_name
 

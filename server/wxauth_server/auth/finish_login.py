@@ -140,10 +140,11 @@ class LoginFinisher:
                 outcome = await self._commit(login.exchange, step)
             except ConfirmationNeeded as needed:
                 login = await self._kept(login)
+                asked_ms = self._clock.now_ms()
                 confirmed = await self._enabled(needed.account, login.deadline)
                 if confirmed is None:
                     return await self._refuse(login, AccountDisabled(), needed.account)
-                attempt = dataclasses.replace(attempt, confirmed=confirmed)
+                attempt = dataclasses.replace(attempt, confirmed=confirmed, asked_ms=asked_ms)
                 continue
             if not isinstance(outcome, PhoneNumberNeeded):
                 return outcome
@@ -181,13 +182,14 @@ class LoginFinisher:
             app_id=attempt.app.app_id,
             openid=attempt.person.openid,
         )
+        asked_ms = self._clock.now_ms()
         try:
             verified = await self._verifier.verify(
                 source, guess, credentials.username, credentials.password, login.deadline
             )
         except CredentialsInvalid as error:
             return await self._refuse(login, CredentialsInvalid(), error.account, guess)
-        attempt = dataclasses.replace(attempt, confirmed=verified.account)
+        attempt = dataclasses.replace(attempt, confirmed=verified.account, asked_ms=asked_ms)
         now_ms = self._clock.now_ms()
 
         def step(tx: Transaction) -> Outcome:
@@ -211,6 +213,9 @@ class LoginFinisher:
 
         try:
             return await self._commit(login.exchange, step)
+        except ConfirmationNeeded:  # the user has left meanwhile
+            await self._verifier.give_up(guess)
+            return Changed()
         except (AuthError, Overtaken):
             await self._verifier.give_up(guess)
             raise

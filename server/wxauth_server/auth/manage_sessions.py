@@ -16,7 +16,6 @@ from wxauth_server.errors import NotFound, SessionExpired, SessionRevoked
 from wxauth_server.store.admin_sessions import (
     end_sessions_but,
     end_some_sessions_of_app,
-    find_session_by_handle,
 )
 from wxauth_server.store.audit import Actor, Event, record_event
 from wxauth_server.store.bindings import (
@@ -27,6 +26,7 @@ from wxauth_server.store.bindings import (
     lock_binding,
 )
 from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.own_sessions import find_session_by_handle
 from wxauth_server.store.session_keys import erase_session_key_without_session
 from wxauth_server.store.sessions import (
     Cause,

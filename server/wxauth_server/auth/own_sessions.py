@@ -11,14 +11,9 @@ from wxauth_server.errors import RequestInvalid, SessionExpired, SessionRevoked
 from wxauth_server.pools import Pools
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.own_sessions import find_session_by_handle, list_own_sessions
 from wxauth_server.store.session_keys import erase_session_key_without_session
-from wxauth_server.store.sessions import (
-    Cause,
-    end_session,
-    find_session_by_handle,
-    list_own_sessions,
-    read_session,
-)
+from wxauth_server.store.sessions import Cause, end_session, read_session
 
 #: As the contract has it.
 MOST_LISTED = 100
@@ -54,7 +49,7 @@ class OwnSessions:
         self._clock = clock
         self._pools = pools
 
-    async def list(self, session_id: str) -> list[OwnSession]:
+    async def list_live(self, session_id: str) -> list[OwnSession]:
         """The live sessions, newest login first, MOST_LISTED at most.
 
         Raises: what AuthService.ListSessions lists in the contract.

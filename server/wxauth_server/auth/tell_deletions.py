@@ -11,7 +11,7 @@ from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AuthError
 from wxauth_server.pools import Pools
-from wxauth_server.store.accounts import (
+from wxauth_server.store.deleted_accounts import (
     UntoldDeletion,
     list_untold_deletions,
     note_deletion_told,

@@ -16,11 +16,13 @@ def mirror_account(
     *,
     username: str | None,
     display_name: str | None,
+    asked_ms: int,
     now_ms: int,
-) -> None:
-    """Store what an account's source has just said, also in its sessions.
+) -> bool:
+    """Store what an account's source said when it was asked, also in its sessions.
 
-    Who has left and comes back, begins anew.
+    Who had left by then and comes back, begins anew. False if the user has left
+    since: what the source said is out of date.
     """
     names = {
         "source": source,
@@ -35,12 +37,14 @@ def mirror_account(
         ON CONFLICT (source, id) DO UPDATE SET
           username = :username, display_name = :display_name,
           deleted_at = NULL, deletion_told_at = NULL
-        WHERE COALESCE(username, '') <> COALESCE(:username, '')
+        WHERE COALESCE(deleted_at, 0) < :asked AND (
+          COALESCE(username, '') <> COALESCE(:username, '')
           OR COALESCE(display_name, '') <> COALESCE(:display_name, '')
           OR deleted_at IS NOT NULL
+        )
         RETURNING id
         """,
-        names | {"now": now_ms},
+        names | {"asked": asked_ms, "now": now_ms},
     )
     if changed:
         tx.execute(
@@ -50,3 +54,7 @@ def mirror_account(
             """,
             names,
         )
+    return not tx.execute(
+        "SELECT id FROM accounts WHERE source = :source AND id = :id AND deleted_at IS NOT NULL",
+        names,
+    )
