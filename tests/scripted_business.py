@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket
 import time
@@ -20,7 +19,7 @@ from wxauth_server.accounts.http_source_settings import HttpSourceSettings
 from wxauth_server.accounts.source import SourceAccount
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AuthError
+from wxauth_server.errors import AccountSourceUnavailable, AuthError
 
 NAME = "members"
 KEY = CANARY.keep("KEY-of-the-members-source-0123456789")
@@ -145,6 +144,13 @@ def refusal_of(ask: Callable[[], object]) -> AuthError:
     return error
 
 
+def unavailable(ask: Callable[[], object]) -> AccountSourceUnavailable:
+    """The same, of a source that has no yes and no no."""
+    error = refusal_of(ask)
+    assert isinstance(error, AccountSourceUnavailable)
+    return error
+
+
 class Alarm(NamedTuple):
     """What the log says of a failure."""
 
@@ -163,10 +169,3 @@ def alarms(caplog: pytest.LogCaptureFixture) -> list[Alarm]:
         Alarm(record.levelname, *(str(vars(record)[key]) for key in ("call", "kind", "detail")))
         for record in found
     ]
-
-
-@pytest.fixture
-def heard(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """The log at DEBUG, where libraries say most; the canary listens."""
-    caplog.set_level(logging.DEBUG)
-    return caplog

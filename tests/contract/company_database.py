@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 
 
 class Company(ABC):
-    """A new database with an empty table `users`, and somebody who may read it."""
+    """A database, and somebody who may read its table `users` once that is created."""
 
     #: A query that takes the parameter and half a minute.
     slow_query: str
@@ -54,6 +54,10 @@ class Company(ABC):
     @abstractmethod
     def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
         """What the owner reads."""
+
+    def create_table(self) -> None:
+        """Begin with an empty table."""
+        self.execute("DROP TABLE IF EXISTS users", _TABLE)
 
     def add(
         self,
@@ -88,7 +92,6 @@ class OnSQLite(Company):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self.path = directory / f"{self.name} 用户?.db"  # what a URL has to escape
-        self.execute(_TABLE)
 
     @property
     def url(self) -> str:
@@ -104,36 +107,48 @@ class OnSQLite(Company):
             return connection.execute(query).fetchall()
 
 
-class OnMariaDB(Company):
+class OnServer(Company):
+    """A database of a server."""
+
+    #: As SQLAlchemy writes URLs.
+    scheme: str
+
+    def __init__(self, server: DatabaseServer) -> None:
+        super().__init__()
+        self.server = server
+
+    @property
+    def url(self) -> str:
+        address = f"127.0.0.1:{self.server.port}"
+        return f"{self.scheme}://{self.name}:{self.password}@{address}/{self.name}"
+
+    def execute(self, *statements: str) -> None:
+        self.server.administer(*statements, database=self.name)
+
+
+class OnMariaDB(OnServer):
     """A database of the run's MariaDB server."""
+
+    scheme = "mysql"
 
     slow_query = "SELECT SLEEP(30) AS id, 'a' AS username, :username AS hash"
     no_such_table = "ProgrammingError 1146"
 
     def __init__(self, server: DatabaseServer) -> None:
-        super().__init__()
-        self._server = server
+        super().__init__(server)
         server.administer(
             f"CREATE DATABASE {self.name}",
             f"CREATE USER {self.name}@'127.0.0.1' IDENTIFIED BY '{self.password}'",
             f"GRANT SELECT, UPDATE ON {self.name}.* TO {self.name}@'127.0.0.1'",
         )
-        self.execute(_TABLE)
-
-    @property
-    def url(self) -> str:
-        address = f"127.0.0.1:{self._server.port}"
-        return f"mysql://{self.name}:{self.password}@{address}/{self.name}"
-
-    def execute(self, *statements: str) -> None:
-        self._server.administer(*statements, database=self.name)
 
     def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
         with (
             closing(
                 pymysql.connect(
-                    unix_socket=f"{self._server.directory}/socket",
+                    unix_socket=f"{self.server.directory}/socket",
                     user="root",
+                    ssl_disabled=True,
                     database=self.name,
                 )
             ) as connection,
@@ -143,8 +158,10 @@ class OnMariaDB(Company):
             return list(cursor.fetchall())
 
 
-class OnPostgreSQL(Company):
+class OnPostgreSQL(OnServer):
     """A database of the run's PostgreSQL server."""
+
+    scheme = "postgresql"
 
     slow_query = (
         "SELECT 1 AS id, 'a' AS username, CAST(:username AS text) AS hash FROM pg_sleep(30)"
@@ -152,26 +169,19 @@ class OnPostgreSQL(Company):
     no_such_table = "UndefinedTable 42P01"
 
     def __init__(self, server: DatabaseServer) -> None:
-        super().__init__()
-        self._server = server
+        super().__init__(server)
         server.administer(
             f"CREATE DATABASE {self.name}",
             f"CREATE ROLE {self.name} LOGIN PASSWORD '{self.password}'",
         )
-        self.execute(_TABLE, f"GRANT SELECT, UPDATE ON users TO {self.name}")
-
-    @property
-    def url(self) -> str:
-        address = f"127.0.0.1:{self._server.port}"
-        return f"postgresql://{self.name}:{self.password}@{address}/{self.name}"
-
-    def execute(self, *statements: str) -> None:
-        self._server.administer(*statements, database=self.name)
+        self.execute(
+            f"ALTER DEFAULT PRIVILEGES GRANT SELECT, UPDATE ON TABLES TO {self.name}",
+        )
 
     def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
         with psycopg.connect(
-            host=str(self._server.directory),
-            port=self._server.port,
+            host=str(self.server.directory),
+            port=self.server.port,
             user="postgres",
             dbname=self.name,
         ) as connection:

@@ -28,16 +28,18 @@ class AnswerPromises:
     def test_a_query_that_finds_everybody(
         self, company: Company, open_source: OpenSource, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A million rows stay where they are: all of them would not arrive in time."""
-        company.execute(*["INSERT INTO users (id, login, pass) VALUES (1, 'a', 'b')"])
-        for bit in range(10):
-            company.execute(
-                f"INSERT INTO users (id, login, pass)"
+        """A billion rows stay where they are: they would not arrive in time."""
+        company.add(1, "a", HASH)
+        company.execute(
+            *(
+                "INSERT INTO users (id, login, pass)"
                 f" SELECT id + {1 << bit}, login, pass FROM users"
+                for bit in range(10)
             )
+        )
         source = open_source(
             verify_query="SELECT a.id, a.login AS username, a.pass AS hash"
-            " FROM users a, users b WHERE a.login = :username OR 1 = 1"
+            " FROM users a, users b, users c WHERE a.login = :username OR 1 = 1"
         )
         assert type(source.refusal("a")) is AccountSourceUnavailable
         assert alarms(caplog) == [alarm("verify_query", "bad_answer", "there are two rows or more")]

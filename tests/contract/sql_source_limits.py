@@ -74,5 +74,5 @@ class LimitPromises:
 
         full, took = source.run(beyond())
         assert full
-        assert took < 0.05
+        assert took < 0.25  # and not the half second of the others
         assert not source.source.full

@@ -24,7 +24,7 @@ class SqlSourceSuite(UserPromises, AnswerPromises, LimitPromises):
 
     @pytest.fixture
     def company(self) -> Company:
-        """A database gives its own."""
+        """Each database gives its own, with an empty table."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -5,8 +5,10 @@ MariaDB stands for MySQL too: the same driver speaks the same protocol to both.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import pymysql
 import pytest
 
 # Every module of the suite, before the first of them is imported.
@@ -21,28 +23,46 @@ from tests.contract.company_database import (  # noqa: E402
     OnPostgreSQL,
     OnSQLite,
 )
-from tests.contract.open_sql_source import HASH, OpenSource, alarms  # noqa: E402
+from tests.contract.open_sql_source import HASH, OpenSource, alarm, alarms  # noqa: E402
 from tests.contract.sql_source_suite import SqlSourceSuite  # noqa: E402
 from tests.database_server import DatabaseServer  # noqa: E402
+from wxauth_server.deadline import Deadline  # noqa: E402
 from wxauth_server.errors import AccountSourceUnavailable  # noqa: E402
 
 BY_ID = "FROM users WHERE id = :id"
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Company:
+    return OnSQLite(tmp_path_factory.mktemp("company"))
+
+
+@pytest.fixture(scope="module")
+def on_mariadb(mariadb: DatabaseServer) -> Company:
+    return OnMariaDB(mariadb)
+
+
+@pytest.fixture(scope="module")
+def on_postgres(postgres: DatabaseServer) -> Company:
+    return OnPostgreSQL(postgres)
 
 
 class TestSQLite(SqlSourceSuite):
     """A file, which is opened for reading."""
 
     @pytest.fixture
-    def company(self, tmp_path: Path) -> Company:
-        return OnSQLite(tmp_path)
+    def company(self, on_sqlite: Company) -> Company:
+        on_sqlite.create_table()
+        return on_sqlite
 
 
 class TestMariaDB(SqlSourceSuite):
     """Through PyMySQL, as MySQL."""
 
     @pytest.fixture
-    def company(self, mariadb: DatabaseServer) -> Company:
-        return OnMariaDB(mariadb)
+    def company(self, on_mariadb: Company) -> Company:
+        on_mariadb.create_table()
+        return on_mariadb
 
     def test_a_name_that_the_collation_takes_for_another(
         self, company: Company, open_source: OpenSource
@@ -125,6 +145,45 @@ class TestMariaDB(SqlSourceSuite):
         assert type(source.refusal("zhangsan")) is AccountSourceUnavailable
         assert [told["detail"] for told in alarms(caplog)] == ["hash is not UTF-8"]
 
+    def test_a_server_that_does_not_know_a_setting(
+        self,
+        company: Company,
+        open_source: OpenSource,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """MariaDB under MySQL's name: it refuses MySQL's time limit, and is used without."""
+        monkeypatch.setattr(pymysql.Connection, "get_server_info", lambda _: "8.0.36")
+        company.add(1, "zhangsan", HASH)
+        source = open_source(timeout_s=0.3)
+        assert source.accepts("zhangsan")
+        assert [(record.message, vars(record).get("setting")) for record in caplog.records] == [
+            ("the database refuses a setting", "max_execution_time = 300")
+        ]
+        # The limits that wxauth keeps itself hold.
+        slow = open_source(verify_query=company.slow_query, timeout_s=0.3)
+        assert type(slow.refusal("zhangsan")) is AccountSourceUnavailable
+
+    def test_a_query_that_waited_for_a_connection_too_long(
+        self, company: Company, open_source: OpenSource, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is not begun: its connection would be cut for our own delay."""
+        company.add(1, "zhangsan", HASH)
+        source = open_source(
+            get_query=f"SELECT id, login AS username, pass AS hash, SLEEP(0.6) {BY_ID}",
+            connections=1,
+            timeout_s=1,
+        )
+
+        async def two() -> list[object]:
+            calls = [source.source.get("1", Deadline(5)) for _ in range(2)]
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+        first, second = source.run(two())
+        assert first.id == "1"
+        assert type(second) is AccountSourceUnavailable
+        assert alarms(caplog) == [alarm("get_query", "busy", "waited for a connection too long")]
+
     def test_a_table_in_an_old_character_set(
         self, company: Company, open_source: OpenSource
     ) -> None:
@@ -146,8 +205,9 @@ class TestPostgreSQL(SqlSourceSuite):
     """Through psycopg."""
 
     @pytest.fixture
-    def company(self, postgres: DatabaseServer) -> Company:
-        return OnPostgreSQL(postgres)
+    def company(self, on_postgres: Company) -> Company:
+        on_postgres.create_table()
+        return on_postgres
 
     def test_truth_values_moments_and_uuids(
         self, company: Company, open_source: OpenSource

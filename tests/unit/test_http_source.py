@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import re
 
 import pytest
@@ -18,20 +19,14 @@ from tests.scripted_business import (
     PASSWORD,
     USERNAME,
     YES,
-    Alarm,
     alarms,
     business,
-    heard,
     refusal_of,
 )
 from tests.scripted_wechat import Script, http
 from wxauth_server.accounts.source import SourceAccount
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AccountSourceUnavailable, CredentialsInvalid
-
-__all__ = ["heard"]
-
-pytestmark = pytest.mark.usefixtures("heard")
+from wxauth_server.errors import CredentialsInvalid
 
 DISABLED = YES.replace(b'"disabled":false', b'"disabled":true')
 NAMELESS = b'{"account":{"id":10001,"disabled":false}}'
@@ -53,7 +48,13 @@ def hmac_sha256(key: bytes, message: bytes) -> str:
     return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).hexdigest()
 
 
-# --- The request --------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def everything_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """Libraries say most at DEBUG, and the canary listens."""
+    caplog.set_level(logging.DEBUG)
+
+
+# --- The request -----------------------------------------------------------
 
 
 def test_each_request_is_the_documented_one_and_signed() -> None:
@@ -103,7 +104,7 @@ def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
     assert (proxy.server.connections, asked.server.connections) == (0, 1)
 
 
-# --- Who is let in ------------------------------------------------------------
+# --- Who is let in ---------------------------------------------------------
 
 
 def test_a_yes_and_a_no() -> None:
@@ -169,84 +170,7 @@ def test_the_owner_is_who_has_the_id() -> None:
     assert [one.call for one in script.asked] == ["verify", "verify"]
 
 
-# --- Answers that are none ----------------------------------------------------
-
-
-def unavailable(asked_for: object, retry_after_s: float = 1.0) -> None:
-    assert isinstance(asked_for, AccountSourceUnavailable)
-    assert asked_for.retry_after_s == retry_after_s
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind", "detail", "retry_after_s"),
-    [
-        (b"<html>Welcome</html>", "not_json", "not JSON in UTF-8", 1),
-        (http(b"<html>", "502 Bad Gateway"), "status", "HTTP status 502", 1),
-        (http(b"", "429 Too Many", "Retry-After: 7"), "status", "HTTP status 429", 7),
-        (http(b"", "503 Oops", "Retry-After: 3600"), "status", "HTTP status 503", 60),
-        (http(YES, "401 Unauthorized"), "key_refused", "HTTP status 401", 1),
-        (http(YES, "403 Forbidden"), "key_refused", "HTTP status 403", 1),
-        (b'{"account":{}}', "no_id", "an account without an id", 1),
-        (b'{"account":{"id":"a\\u0000"}}', "bad_id", "the id holds a control character or", 1),
-        (b'{"account":{"id":"1","disabled":0}}', "wrong_shape", "disabled is neither true nor", 1),
-    ],
-)
-def test_an_answer_that_is_none_is_an_alarm(
-    answer: bytes,
-    kind: str,
-    detail: str,
-    retry_after_s: float,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with business(Script(verify=answer, get=answer, deleted=http(b"no"))) as asked:
-        unavailable(refusal_of(asked.verify), retry_after_s)
-        unavailable(refusal_of(asked.get), retry_after_s)
-        unavailable(refusal_of(asked.tell_deleted))
-    *found, deleted = alarms(caplog)
-    assert [(alarm.level, alarm.call, alarm.kind) for alarm in found] == [
-        ("ERROR", "/verify", kind),
-        ("ERROR", "/get", kind),
-    ]
-    assert all(alarm.detail.startswith(detail) for alarm in found)
-    assert deleted == Alarm("ERROR", "/deleted", "not_json", "not JSON in UTF-8")
-
-
-def test_a_yes_with_another_id_is_none(caplog: pytest.LogCaptureFixture) -> None:
-    with business(Script(get=YES.replace(b"10001", b"10002"))) as asked:
-        unavailable(refusal_of(asked.get))
-    [alarm] = alarms(caplog)
-    assert alarm.kind == "other_id"
-
-
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 Other", "307 T", "308 P"])
-def test_a_redirect_is_not_followed(status: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither to another host nor to another path of this one."""
-    target = Script(verify=YES, elsewhere=YES)
-    with business(target) as other:
-        script = Script(
-            verify=[
-                http(YES, status, f"Location: {host}/elsewhere")
-                for host in (other.server.base_url, "")
-            ]
-        )
-        with business(script) as asked:
-            unavailable(refusal_of(asked.verify))
-            unavailable(refusal_of(asked.verify))
-        assert [one.call for one in script.asked] == ["verify", "verify"]
-        assert other.server.connections == 0
-        assert other.verify() == ACCOUNT, "it would have answered"
-    assert [alarm.kind for alarm in alarms(caplog)] == ["redirect", "redirect"]
-
-
-def test_a_cookie_is_not_kept() -> None:
-    script = Script(verify=http(YES, "200 OK", "Set-Cookie: a=b"))
-    with business(script) as asked:
-        asked.verify()
-        asked.verify()
-    assert ["cookie" in one.headers for one in script.asked] == [False, False]
-
-
-# --- Told that a user has left ------------------------------------------------
+# --- Told that a user has left ---------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content", "404 Not Found", "410 Gone"])

@@ -39,6 +39,9 @@ COMMON_NAMES: Mapping[Field, tuple[str, ...]] = {
     Field.DISABLED: ("disabled",),
     Field.ENABLED: ("enabled", "is_active"),
 }
+# Python refuses to write much longer numbers, and no id has them.
+_MAX_BITS = 1024
+
 _REQUIRED = (Field.ID, Field.USERNAME)
 
 _BOOLEANS = {
@@ -78,9 +81,7 @@ class ColumnMap:
             else:
                 places = [place for place, column in enumerate(columns) if column == said]
                 if not places and said and all_there:
-                    raise FileRefused(
-                        f"there is no column {said!r} for {field}; {_found(columns)}"
-                    )
+                    raise FileRefused(f"there is no column {said!r} for {field}; {_found(columns)}")
             if len(places) > 1:
                 which = ", ".join(repr(columns[place]) for place in places)
                 raise FileRefused(
@@ -174,8 +175,8 @@ class RowReader:
                 f"the column {column!r} holds no password hashes that can be taken over ({error}). "
                 "Passwords in plain text are not imported: hashing a million of them takes days, "
                 "and no file should hold them. Export the hashes that your system keeps, so that "
-                "users keep their passwords; or import without passwords with --map password_hash= "
-                "; or refuse such rows one by one with --map password_hash=COLUMN"
+                "users keep their passwords; or leave passwords out with --map password_hash="
+                f"; or have only such rows refused with --map password_hash={column}"
             ) from None
 
 
@@ -184,10 +185,8 @@ def _text(field: Field, value: object) -> str:
     if isinstance(value, bool):
         if field in {Field.PHONE_VERIFIED, Field.DISABLED, Field.ENABLED}:
             return "1" if value else "0"
-    elif isinstance(value, int):
-        # Python refuses to write longer ones; no id has them.
-        if value.bit_length() <= 1024:
-            return str(value)
+    elif isinstance(value, int) and value.bit_length() <= _MAX_BITS:
+        return str(value)
     raise ValueRefused(f"the {field} is neither a text nor a whole number")
 
 
@@ -201,5 +200,4 @@ def _boolean(field: Field, texts: Mapping[Field, str]) -> bool:
 def _found(columns: Sequence[str]) -> str:
     shown = ", ".join(repr(column[:64]) for column in columns[:50])
     more = f" and {len(columns) - 50} more" if len(columns) > 50 else ""
-    hint = "" if len(columns) > 1 else "; is it another --delimiter?"
-    return f"the columns are {shown}{more}{hint}"
+    return f"the columns are {shown}{more}"

@@ -59,7 +59,7 @@ class DecodedFile:
 
     def pieces(self) -> Iterator[str]:
         """All of the text. Raises: FileRefused where it is not in this encoding."""
-        while piece := self._file.read(_READ_BYTES):
+        while piece := self._read():
             if not self._done:
                 self._refuse_utf_16(piece)
             text = self._decoded(piece, final=False)
@@ -72,6 +72,12 @@ class DecodedFile:
 
     def place(self) -> Place:
         return Place(self._done, self._total)
+
+    def _read(self) -> bytes:
+        try:
+            return self._file.read(_READ_BYTES)
+        except OSError as error:
+            raise FileRefused(f"the file cannot be read: {error.strerror}") from None
 
     def _decoded(self, piece: bytes, *, final: bool) -> str:
         try:

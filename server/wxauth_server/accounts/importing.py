@@ -6,9 +6,9 @@ the other system says of it. No files here and no command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from wxauth_server.accounts.account_fields import (
     AccountRefused,
@@ -75,8 +75,13 @@ class Outcome(NamedTuple):
         return cls(Result.REFUSED, cut.decode(errors="ignore"))
 
 
-#: An import of some rows, here or at a server: an outcome for each, in their order.
-ImportBatch = Callable[[Sequence[AccountRow]], list[Outcome]]
+class ImportBatch(Protocol):
+    """An import of some rows, here or at a server."""
+
+    def __call__(self, rows: Sequence[AccountRow], *, dry_run: bool) -> list[Outcome]:
+        """As `AccountImporter.import_batch`."""
+        ...
+
 
 ADDED = Outcome(Result.ADDED)
 UNCHANGED = Outcome(Result.UNCHANGED)

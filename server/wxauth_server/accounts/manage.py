@@ -32,7 +32,7 @@ from wxauth_server.store.accounts import (
     update_password,
     update_phone,
 )
-from wxauth_server.store.admin_accounts import find_entry_by_username, update_username
+from wxauth_server.store.admin_accounts import update_username
 from wxauth_server.store.admin_sessions import end_sessions_but
 from wxauth_server.store.audit import Actor, Event
 from wxauth_server.store.interface import Store, Transaction
@@ -92,12 +92,12 @@ class AccountManager(AccessManager):
         if account_id is not None:
             return self._store.read(lambda tx: present(tx, account_id))
         key = username_key(username or "")
-        entry = None
+        record = None
         if key is not None:
-            entry = self._store.read(lambda tx: find_entry_by_username(tx, LOCAL, key))
-        if entry is None:
+            record = self._store.read(lambda tx: find_account_by_username(tx, LOCAL, key))
+        if record is None:
             raise NoSuchAccount(f"there is no account with the username {username!r}")
-        return entry.record
+        return record
 
     def add(
         self,

@@ -19,7 +19,7 @@ from wxauth_server.store.accounts import (
     insert_account,
     set_disabled,
 )
-from wxauth_server.store.admin_accounts import find_entry
+from wxauth_server.store.admin_accounts import find_account_entry
 from wxauth_server.store.admin_sessions import end_sessions_but
 from wxauth_server.store.audit import Actor, Event, record_event
 from wxauth_server.store.interface import Store, Transaction
@@ -146,7 +146,7 @@ class AccessManager:
 
 def present(tx: Transaction, account_id: str, source: str = LOCAL) -> AccountRecord:
     """The account, unless its user has left our own store for good."""
-    entry = find_entry(tx, source, account_id)
+    entry = find_account_entry(tx, source, account_id)
     if entry is None or (source == LOCAL and entry.deleted_at is not None):
         raise NoSuchAccount(f"there is no account with the id {account_id!r}")
     return entry.record

@@ -6,83 +6,26 @@ statements, hosts and user names.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
+import functools
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import TextClause, exc
+from sqlalchemy import TextClause, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from wxauth_server.accounts.sql_engines import MOST_ROWS, POSTGRESQL, SQLITE, Engines, open_engines
-from wxauth_server.deadline import Deadline
+from wxauth_server.accounts.sql_engines import (
+    MOST_ROWS,
+    POSTGRESQL,
+    SQLITE,
+    Engines,
+    open_engines,
+)
+from wxauth_server.accounts.sql_users import Failure, Rows
+from wxauth_server.accounts.sql_watchdog import Watchdog
 
 # SQLite asks whether time is up after this many of its instructions, about a millisecond.
 _SQLITE_STEPS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """An answer: its columns, in order and as often as they are there, and two rows at most."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No answer. `error` is a class and a code of the driver's, fit for a log.
-
-    `answered` is True if the database itself refused the statement, quickly.
-    """
-
-    error: str
-    answered: bool
-
-
-class Watchdog:
-    """Ends a call whose time is up, by shutting down the socket that it waits on.
-
-    A server that is frozen keeps no time limit, and psycopg has none of its own.
-    `bite` is called from another thread than the call's.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        #: When an answer is due; whoever lets it bite leaves GRACE_S more.
-        self.due = Deadline(timeout_s)
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._bitten = False
-
-    def watch(self, fileno: int) -> None:
-        """From now on the call waits on this socket."""
-        # One more descriptor of the same socket: the driver may close its own at any time.
-        self.let_go()
-        with self._lock:
-            self._socket = socket.socket(fileno=os.dup(fileno))
-            if self._bitten:
-                _shut_down(self._socket)
-
-    def bite(self) -> None:
-        """The time is up."""
-        with self._lock:
-            self._bitten = True
-            if self._socket is not None:
-                _shut_down(self._socket)
-
-    def is_late(self) -> bool:
-        """Whether the answer was due before now."""
-        return self.due.left_s() == 0
-
-    def let_go(self) -> None:
-        """The call waits on nothing."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
 
 
 class Database:
@@ -102,9 +45,7 @@ class Database:
         """For one call, whose time begins now."""
         return Watchdog(self._timeout_s)
 
-    def read(
-        self, query: TextClause, values: Mapping[str, str], watchdog: Watchdog
-    ) -> Rows | Failure:
+    def read(self, query: str, values: Mapping[str, str], watchdog: Watchdog) -> Rows | Failure:
         """The answer to a query, in a transaction that cannot write.
 
         Asked once more on a new connection if the old one was dead: the database
@@ -116,16 +57,18 @@ class Database:
         return answer
 
     def write(
-        self, statement: TextClause, values: Mapping[str, str], watchdog: Watchdog
+        self, statement: str, values: Mapping[str, str], watchdog: Watchdog
     ) -> Failure | None:
         """Run a statement and commit; after a Failure it may or may not have happened."""
+        connected = False
         self._local.watchdog = watchdog
         try:
             with self._engines.writing.begin() as connection:
+                connected = True
                 self._engines.begin(connection)
-                connection.execute(statement, values)
+                connection.execute(_parsed(statement), values)
         except Exception as error:  # noqa: BLE001 - drivers raise whatever their parsers trip over
-            return _failure_of(error, watchdog, connected=True)
+            return _failure_of(error, watchdog, connected=connected)
         finally:
             self._release(watchdog)
         return None
@@ -135,7 +78,7 @@ class Database:
         self._engines.dispose()
 
     def _read(
-        self, query: TextClause, values: Mapping[str, str], watchdog: Watchdog
+        self, query: str, values: Mapping[str, str], watchdog: Watchdog
     ) -> tuple[Rows | Failure, bool]:
         """The answer, and whether there is none because the connection was lost."""
         connected = False
@@ -144,7 +87,7 @@ class Database:
             with self._engines.reading.connect() as connection:
                 connected = True
                 self._engines.begin(connection)
-                result = connection.execute(query, values)
+                result = connection.execute(_parsed(query), values)
                 columns = list(result.keys())
                 rows = [tuple(row) for row in result.fetchmany(MOST_ROWS)]
                 result.close()
@@ -170,6 +113,12 @@ class Database:
         watchdog.let_go()
 
 
+@functools.cache
+def _parsed(statement: str) -> TextClause:
+    """Of a statement of the settings, of which there are few."""
+    return text(statement)
+
+
 def _failure_of(error: Exception, watchdog: Watchdog, *, connected: bool) -> Failure:
     lost = False
     cause: Any = error
@@ -187,8 +136,3 @@ def _code_of(cause: Any) -> str:
     if isinstance(number, int):
         return str(number)
     return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
-
-
-def _shut_down(connected: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it is gone already
-        connected.shutdown(socket.SHUT_RDWR)

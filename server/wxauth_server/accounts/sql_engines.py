@@ -16,11 +16,10 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
-log = logging.getLogger("wxauth.accounts")
+from wxauth_server.accounts.sql_source_settings import UrlRefused
+from wxauth_server.accounts.sql_watchdog import GRACE_S
 
-#: What the client waits longer than the server is told to take: who ends a
-#: statement by itself can go on with the connection.
-GRACE_S = 0.25
+log = logging.getLogger("wxauth.accounts")
 
 #: A connection is used this long. Firewalls and balancers drop idle ones without
 #: a word, the earliest in common use after 350 s.
@@ -50,10 +49,6 @@ _URL_OPTIONS = {
     },
     SQLITE: set(),
 }  # fmt: skip
-
-
-class UrlRefused(ValueError):
-    """A database URL that cannot be used. The text says why, and nothing of the URL."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,11 @@ def _settings(
         }
 
         def set_up(connection: Any) -> None:
+            # There is a driver by now; a server without PostgreSQL does without it.
+            from psycopg.types.string import TextLoader
+
             connection.read_only = reads
+            connection.adapters.register_loader("uuid", TextLoader)
 
         options = {"connect_args": arguments, "use_native_hstore": False}
         if reads:

@@ -7,20 +7,20 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from sqlalchemy import TextClause, text
+from typing import TYPE_CHECKING, TypeVar
 
 from wxauth_server.accounts.passwords import PasswordHasher, is_foreign_malformed
 from wxauth_server.accounts.source import SourceAccount, VerifiedAccount
-from wxauth_server.accounts.sql_database import Database, Failure, Rows, Watchdog
-from wxauth_server.accounts.sql_engines import GRACE_S, UrlRefused
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
-from wxauth_server.accounts.sql_users import AnswerRefused, SqlUser, read_user
+from wxauth_server.accounts.sql_source_settings import SqlSourceSettings, UrlRefused
+from wxauth_server.accounts.sql_users import AnswerRefused, Failure, Rows, SqlUser, read_user
+from wxauth_server.accounts.sql_watchdog import GRACE_S, Watchdog
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AccountSourceUnavailable, CredentialsInvalid, Overloaded
 from wxauth_server.outbound.breaker import CircuitBreaker, Outcome
 from wxauth_server.pools import BoundedPool
+
+if TYPE_CHECKING:
+    from wxauth_server.accounts.sql_database import Database
 
 log = logging.getLogger("wxauth.accounts")
 
@@ -40,7 +40,7 @@ class _Statement:
 
     key: str
     parameter: str
-    text: TextClause
+    text: str
 
 
 class SqlSource:
@@ -61,10 +61,10 @@ class SqlSource:
     ) -> None:
         self.name = settings.name
         self._timeout_s = settings.timeout_s
-        self._verify = _Statement("verify_query", "username", text(settings.verify_query))
-        self._get = _Statement("get_query", "id", text(settings.get_query))
+        self._verify = _Statement("verify_query", "username", settings.verify_query)
+        self._get = _Statement("get_query", "id", settings.get_query)
         deleted = settings.deleted_statement
-        self._deleted = _Statement("deleted_statement", "id", text(deleted)) if deleted else None
+        self._deleted = _Statement("deleted_statement", "id", deleted) if deleted else None
         self._database = database
         self._hasher = hasher
         self._passwords = passwords
@@ -90,6 +90,9 @@ class SqlSource:
         """
         key = "url" if settings.url is not None else "url_file"
         try:
+            # SQLAlchemy takes a while to load, and may not be there.
+            from wxauth_server.accounts.sql_database import Database
+
             database = Database(
                 settings.database_url(),
                 timeout_s=settings.timeout_s,
@@ -99,7 +102,7 @@ class SqlSource:
             raise settings.refused(key, str(refused)) from None
         except ImportError as error:
             raise settings.refused(
-                key, f"its driver is not there ({error.name}): pip install 'wxauth[sql]'"
+                key, f"what it needs is not installed ({error.name}): pip install 'wxauth[sql]'"
             ) from None
         return cls(settings, database, hasher, passwords, monotonic)
 
@@ -170,7 +173,7 @@ class SqlSource:
             return None
         answer = await self._run(self._ask, query, value, deadline)
         try:
-            return read_user(answer.columns, answer.rows)
+            return read_user(answer)
         except AnswerRefused as refused:
             detail = str(refused)
         self._alarm(query, "bad_answer", detail)

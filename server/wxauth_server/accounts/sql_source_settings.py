@@ -29,6 +29,10 @@ _QUOTED = re.compile(
 )
 
 
+class UrlRefused(ValueError):
+    """A database URL that cannot be used. The text says why, and nothing of the URL."""
+
+
 class SqlSourceSettings(BaseModel):
     """The company's database, and how a user is found in it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,25 @@ _NEEDED = ("id", "username", "hash")
 _OPTIONAL = ("display_name", "disabled")
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An answer: its columns, in order and as often as they are there, and two rows at most."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No answer. `error` is a class and a code of the driver's, fit for a log.
+
+    `answered` is True if the database itself refused the statement, quickly.
+    """
+
+    error: str
+    answered: bool
+
+
 class AnswerRefused(ValueError):
     """A query's answer that is none. The text names columns and never a value."""
 
@@ -33,8 +51,8 @@ class SqlUser:
     hash: str | None = field(repr=False)
 
 
-def read_user(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> SqlUser | None:
-    """The user of an answer, of which two rows are enough; None if it has no row.
+def read_user(answer: Rows) -> SqlUser | None:
+    """The user of an answer; None if it has no row.
 
     Names that cannot be shown are left out: no reason to turn their owner away.
     Raises: AnswerRefused for two rows, and for columns that are missing, there
@@ -42,16 +60,16 @@ def read_user(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> SqlUs
     there is no row, so that the first login with any name shows the mistake.
     """
     for name in (*_NEEDED, *_OPTIONAL):
-        if columns.count(name) > 1:
+        if answer.columns.count(name) > 1:
             raise AnswerRefused(f"there are two columns {name}")
     for name in _NEEDED:
-        if name not in columns:
+        if name not in answer.columns:
             raise AnswerRefused(f"there is no column {name}")
-    if not rows:
+    if not answer.rows:
         return None
-    if len(rows) > 1:
+    if len(answer.rows) > 1:
         raise AnswerRefused("there are two rows or more")
-    found = dict(zip(columns, rows[0], strict=True))
+    found = dict(zip(answer.columns, answer.rows[0], strict=True))
     return SqlUser(
         account=SourceAccount(
             id=_id(found["id"]),
@@ -65,11 +83,12 @@ def read_user(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> SqlUs
 
 
 def _id(value: object) -> str:
-    whole = isinstance(value, decimal.Decimal) and value == value.to_integral_value()
-    if whole or (isinstance(value, int) and not isinstance(value, bool)):
-        text = f"{value:.0f}" if whole else str(value)
-    elif isinstance(value, str | uuid.UUID):
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, int) and not isinstance(value, bool):
         text = str(value)
+    elif isinstance(value, decimal.Decimal) and value == value.to_integral_value():
+        text = f"{value:.0f}"
     else:
         raise AnswerRefused("id is neither a whole number nor text")
     try:
