@@ -138,6 +138,7 @@ class Server:
             validator=validator,
             wechat=wechat_calls,
             sealer=sealer,
+            refusals=self.refusals,
             store=self.store,
             clock=clock,
             pools=self._pools,

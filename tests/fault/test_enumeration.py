@@ -1,8 +1,9 @@
 """Refused credentials tell nothing about the account (reliability.md row 20, F20).
 
 Promised: an unknown user, a wrong password, a disabled account, an account
-without a password, one whose stored hash is malformed and one with another
-system's cheaper bcrypt hash get the same bytes, and their times cannot be told
+without a password, one whose password is out of use after too many failures, one
+whose stored hash is malformed and one with another system's cheaper bcrypt hash
+get the same bytes, and their times cannot be told
 apart. Proved by whole logins over a socket on the same machine, nearer than any
 attacker gets: equal code, message and trailers, and the area under the ROC curve
 (AUC) of the times of each pair of classes, where 0.5 is guessing and 1.0 is
@@ -33,11 +34,18 @@ from tests.fault.serving import ChildProcess, server_process
 from tests.fault.unprotected import NO_DUMMY_HASH
 from wxauth.v1.auth_service_pb2 import LoginRequest
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
-from wxauth_server.accounts.passwords import take_over_bcrypt
+from wxauth_server.accounts.passwords import take_over
+from wxauth_server.accounts.throttle import (
+    FORGET_NAME_MS,
+    LAPSE_MS,
+    NameDigests,
+    ThrottleLimits,
+)
 from wxauth_server.config import load_configuration
 from wxauth_server.store.accounts import set_disabled
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.opening import open_store
+from wxauth_server.store.throttles import ThrottleKey, end_attempt, reserve_attempt
 
 #: Class of refusal -> its user, and the password that is tried.
 ATTEMPTS: Mapping[str, tuple[str, str]] = {
@@ -45,6 +53,7 @@ ATTEMPTS: Mapping[str, tuple[str, str]] = {
     "unknown user": ("unknown", PASSWORD),
     "disabled account": ("disabled", PASSWORD),
     "no password": ("silent", PASSWORD),
+    "password out of use": ("locked", PASSWORD),
     "malformed hash": ("malformed", PASSWORD),
     "cheaper foreign hash": ("foreign", WRONG_PASSWORD),
 }
@@ -90,20 +99,29 @@ def farthest_pair(times: Mapping[str, Sequence[float]]) -> tuple[float, str]:
 
 def seed(directory: Path, *, bcrypt_cost: int) -> None:
     """An account for each class but the unknown user."""
-    seed_accounts(directory, ["enabled", "disabled"], bcrypt_cost=bcrypt_cost)
+    seed_accounts(directory, ["enabled", "disabled", "locked"], bcrypt_cost=bcrypt_cost)
     cheaper = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(bcrypt_cost - 1)).decode()
 
     def insert(tx: Transaction) -> None:
         add_account(tx, "silent", None)
         add_account(tx, "malformed", "bcrypt$$not a hash")
-        add_account(tx, "foreign", take_over_bcrypt(cheaper))
+        add_account(tx, "foreign", take_over(cheaper))
         assert set_disabled(tx, SOURCE, "id-disabled", disabled_at=1)
+        lock(tx, NameDigests(keyring).of(SOURCE, "locked"))
 
-    store, _ = open_store(load_configuration(store={"directory": directory}))
+    store, keyring = open_store(load_configuration(store={"directory": directory}))
     try:
         store.write(insert)
     finally:
         store.close()
+
+
+def lock(tx: Transaction, name: bytes) -> None:
+    """As many failures as put a password out of use."""
+    key, now_ms = ThrottleKey(name, "", ""), int(time.time() * 1000)
+    for _ in range(ThrottleLimits().failures_before_lock):
+        reserve_attempt(tx, key, forget_ms=FORGET_NAME_MS, lapse_ms=LAPSE_MS, now_ms=now_ms)
+        end_attempt(tx, key, failed_at=now_ms)
 
 
 class Guesses:

@@ -83,7 +83,14 @@ def _one_pool() -> None:
     replace(
         Pools,
         "create",
-        lambda: Pools(wechat=pool, wechat_calls=pool, readers=pool, passwords=pool, writer=pool),
+        lambda: Pools(
+            wechat=pool,
+            wechat_calls=pool,
+            readers=pool,
+            passwords=pool,
+            writer=pool,
+            admin=pool,
+        ),
     )
     replace(wiring, "SharedReads", ReadsInThePool)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from precis_i18n import get_profile
 
 from wxauth_server.accounts.usernames import username_key
 
@@ -87,3 +88,19 @@ def test_no_name_raises_and_a_key_is_its_own_key(name: str) -> None:
     if key is not None:
         assert key
         assert username_key(key) == key
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_ascii_names_are_what_the_profile_makes_of_them(name: str) -> None:
+    """Without asking it: an import has a million of them."""
+    try:
+        key = get_profile("UsernameCaseMapped").enforce(name)
+    except UnicodeEncodeError:
+        key = None
+    assert username_key(name) == key
+
+
+def test_each_printable_ascii_character_is_what_the_profile_makes_of_it() -> None:
+    profile = get_profile("UsernameCaseMapped")
+    names = [chr(code) for code in range(0x21, 0x7F)]
+    assert [username_key(name) for name in names] == [profile.enforce(name) for name in names]

@@ -1254,7 +1254,9 @@ class AuditEvent(_message.Message):
     reason: _builtins.str
     """Why, such as the reason of a refusal. At most 64 bytes."""
     count: _builtins.int
-    """How often in that minute; 1 for an event of its own."""
+    """How often in that minute, or how many accounts were imported or sessions
+    ended at once; 1 for an event of its own.
+    """
     actor: _builtins.str
     """Who did it: "user", "admin" or "command". At most 64 bytes."""
     app_id: _builtins.str
@@ -1268,9 +1270,13 @@ class AuditEvent(_message.Message):
     account_id: _builtins.str
     """The account's id; a pseudonym once the user has left. At most 128 bytes."""
     session_handle: _builtins.str
-    """The public name of the session. 22 characters."""
+    """The public name of the session, 22 characters; a pseudonym of 40 characters
+    once the user has left.
+    """
     client_address: _builtins.str
-    """The IP address that it came from. At most 45 bytes."""
+    """The IP address that it came from, or of counted events its /64 network if it is
+    of IPv6. At most 45 bytes.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened; of events that are counted, the beginning of their minute."""

@@ -42,7 +42,8 @@ class AdminServiceStub:
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     def __init__(self, channel):
@@ -145,7 +146,8 @@ class AdminServiceServicer:
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     def CreateAccount(self, request, context):
@@ -408,7 +410,8 @@ class AdminService:
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     @staticmethod

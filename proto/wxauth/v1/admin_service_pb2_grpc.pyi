@@ -43,7 +43,8 @@ class AdminServiceStub:
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     @_typing.overload
@@ -166,7 +167,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -285,7 +287,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Lists come in pages: `page_size` is at most 500, 100 if absent, and
     `next_page_token` asks for what comes behind; it is empty on the last page.
-    What changes between two pages may be missed or come twice.
+    What changes between two pages may be missed or come twice. A page may be shorter
+    than asked for, or empty, and not the last.
     """
 
     @_abc_1.abstractmethod

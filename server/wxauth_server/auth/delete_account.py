@@ -77,11 +77,11 @@ class DeleteAccountFlow:
         Raises: what AuthService.DeleteAccount lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        proven = await self._owner.prove(live, proof, deadline)
+        proven = await self._owner.prove(live, proof, Event.DELETE_REFUSED, deadline)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> DeleteResult | SessionRevoked | ProofInvalid:
-            refusal = self._owner.settle(tx, proven, live, Event.DELETE_REFUSED, now_ms=now_ms)
+            refusal = self._owner.settle(tx, proven, live, now_ms=now_ms)
             return refusal or self._delete(tx, live, now_ms)
 
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from wxauth_server.apps import App, Apps
@@ -120,7 +120,7 @@ class LoginFlow:
             return await self._in_flight.run(
                 (app.app_id, request.code),
                 request if request.request_id else None,
-                lambda: self._counted(app, request, client, deadline),
+                lambda: self._log_in(app, request, client, deadline),
             )
         except CodeReplayed as replay:
             self._count(replay, app, client, openid=replay.openid or "")
@@ -130,23 +130,51 @@ class LoginFlow:
         """Wait for the logins that go on without their callers."""
         await self._in_flight.close()
 
-    async def _counted(
+    async def _log_in(
         self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
     ) -> LoginResult:
-        """Log in, and count the refusals that no transaction has on record."""
-        try:
-            with contextlib.ExitStack() as place:
-                if request.credentials is not None:
+        with contextlib.ExitStack() as place:
+            if request.credentials is not None:
+                with self._counted(app, client):
                     place.enter_context(self._verifier.admitted(app.account_source))
-                outcome = await self._log_in(app, request, client, deadline)
+            for _ in range(2):
+                # The code first: whoever guesses passwords spends a fresh one per guess.
+                with self._counted(app, client):
+                    exchange = await self._exchange.exchange(
+                        app, request.code, request.request_id, deadline
+                    )
+                new = NewSession.of(
+                    salt=exchange.record.salt,
+                    app_id=app.app_id,
+                    code=request.code,
+                    request_id=request.request_id,
+                )
+                attempt = LoginAttempt(app, self._apps.siblings(app), exchange.record, client)
+                with self._counted(app, client, openid=exchange.record.openid):
+                    if exchange.record.settled is not None:
+                        return await self._again(app, exchange, new)
+                    try:
+                        outcome = await self._finisher.finish(
+                            KnownLogin(attempt, request, exchange, new, deadline)
+                        )
+                    except Overtaken:  # at another server: see what came of it there
+                        continue
+                if isinstance(outcome, AuthError):
+                    raise outcome  # a verdict, which is on record
+                return _result(app, new, outcome.session, bound_now=outcome.bound_now)
+            with self._counted(app, client):
+                raise StoreUnavailable
+
+    @contextlib.contextmanager
+    def _counted(self, app: App, client: ClientInfo, *, openid: str = "") -> Iterator[None]:
+        """Count what is refused here: no transaction has it on record."""
+        try:
+            yield
         except CodeReplayed:
-            raise  # its callers count it
+            raise  # each of its callers counts it
         except AuthError as refusal:
-            self._count(refusal, app, client)
+            self._count(refusal, app, client, openid=openid)
             raise
-        if isinstance(outcome, AuthError):
-            raise outcome
-        return outcome
 
     def _count(self, refusal: AuthError, app: App, client: ClientInfo, *, openid: str = "") -> None:
         match refusal:
@@ -163,35 +191,6 @@ class LoginFlow:
             openid=openid,
             client_address=client.address,
         )
-
-    async def _log_in(
-        self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
-    ) -> LoginResult | AuthError:
-        """A verdict is returned, not raised: it is on record."""
-        for _ in range(2):
-            # The code first: whoever guesses passwords spends a fresh one per guess.
-            exchange = await self._exchange.exchange(
-                app, request.code, request.request_id, deadline
-            )
-            new = NewSession.of(
-                salt=exchange.record.salt,
-                app_id=app.app_id,
-                code=request.code,
-                request_id=request.request_id,
-            )
-            if exchange.record.settled is not None:
-                return await self._again(app, exchange, new)
-            attempt = LoginAttempt(app, self._apps.siblings(app), exchange.record, client)
-            try:
-                bound = await self._finisher.finish(
-                    KnownLogin(attempt, request, exchange, new, deadline)
-                )
-            except Overtaken:  # at another server: see what came of it there
-                continue
-            if isinstance(bound, AuthError):
-                return bound
-            return _result(app, new, bound.session, bound_now=bound.bound_now)
-        raise StoreUnavailable
 
     async def _again(self, app: App, exchange: Exchange, new: NewSession) -> LoginResult:
         """The answer that was lost, while its session lives."""

@@ -13,10 +13,11 @@ from wxauth_server.auth.refusal_counts import RefusalCounts
 from wxauth_server.auth.validate_session import LiveSession
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import CredentialsInvalid, ProofInvalid, Throttled
+from wxauth_server.errors import AuthError, CredentialsInvalid, ProofInvalid, Throttled
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import SessionRecord
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Proven:
     """What came of a proof. `settle` says so in the transaction of what was asked for."""
 
     holds: bool
+    #: The event that says if it does not hold.
+    refused: Event
     #: Whose the code was.
     person: ExchangeRecord | None = None
     #: The attempt with a password, to be ended.
@@ -48,28 +51,40 @@ class OwnerProof:
         self._verifier = verifier
         self._refusals = refusals
 
-    async def prove(self, live: LiveSession, proof: Proof, deadline: Deadline) -> Proven:
-        """Whether the proof is the owner's.
+    async def prove(
+        self, live: LiveSession, proof: Proof, refused: Event, deadline: Deadline
+    ) -> Proven:
+        """Whether the proof is the owner's; `refused` is the event that says if it is not.
 
         Raises: what CodeExchange.ask and CredentialVerifier.verify_owner raise, but
-        for CredentialsInvalid.
+        for CredentialsInvalid. It is counted then.
         """
         session = live.record
-        if proof.code:
-            person = await self._exchange.ask(live.app, proof.code, deadline)
-            return Proven(person.openid == session.openid, person=person)
+        try:
+            if proof.code:
+                person = await self._exchange.ask(live.app, proof.code, deadline)
+                return Proven(person.openid == session.openid, refused, person=person)
+            return await self._try_password(session, proof.password, refused, deadline)
+        except AuthError as refusal:
+            throttled = isinstance(refusal, Throttled)
+            self._refusals.note(
+                Event.THROTTLED if throttled else refused,
+                reason="PASSWORD" if throttled else refusal.reason_name(),
+                app_id=session.app_id,
+                openid=session.openid,
+            )
+            raise
+
+    async def _try_password(
+        self, session: SessionRecord, password: str, refused: Event, deadline: Deadline
+    ) -> Proven:
         guess = self._verifier.guess_of_owner(session)
         try:
             with self._verifier.admitted(session.account_source):
-                await self._verifier.verify_owner(guess, session, proof.password, deadline)
+                await self._verifier.verify_owner(guess, session, password, deadline)
         except CredentialsInvalid:
-            return Proven(False, guess=guess)
-        except Throttled:
-            self._refusals.note(
-                Event.THROTTLED, reason="PASSWORD", app_id=session.app_id, openid=session.openid
-            )
-            raise
-        return Proven(True, guess=guess)
+            return Proven(False, refused, guess=guess)
+        return Proven(True, refused, guess=guess)
 
     async def drop(self, proven: Proven) -> None:
         """End what `prove` began, where no transaction could."""
@@ -77,9 +92,9 @@ class OwnerProof:
             await self._verifier.give_up(proven.guess)
 
     def settle(
-        self, tx: Transaction, proven: Proven, live: LiveSession, refused: Event, *, now_ms: int
+        self, tx: Transaction, proven: Proven, live: LiveSession, *, now_ms: int
     ) -> ProofInvalid | None:
-        """End the attempt, and record the event `refused` if the proof does not hold.
+        """End the attempt, and record it if the proof does not hold.
 
         None if it does; else what to answer once this is committed.
         """
@@ -90,7 +105,7 @@ class OwnerProof:
         session = live.record
         record_event(
             tx,
-            refused,
+            proven.refused,
             now_ms=now_ms,
             reason=ProofInvalid.reason_name(),
             app_id=session.app_id,

@@ -53,11 +53,11 @@ class UnbindFlow:
         Raises: what AuthService.Unbind lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        proven = await self._owner.prove(live, proof, deadline)
+        proven = await self._owner.prove(live, proof, Event.UNBIND_REFUSED, deadline)
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> UnbindResult | SessionRevoked | ProofInvalid:
-            refusal = self._owner.settle(tx, proven, live, Event.UNBIND_REFUSED, now_ms=now_ms)
+            refusal = self._owner.settle(tx, proven, live, now_ms=now_ms)
             return refusal or _unbind(tx, live, now_ms)
 
         try:

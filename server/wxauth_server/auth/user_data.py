@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wxauth_server.auth.refusal_counts import RefusalCounts
 from wxauth_server.auth.validate_session import LiveSession, SessionValidator
 from wxauth_server.auth.wechat_calls import WeChatCalls
 from wxauth_server.clock import Clock
@@ -30,6 +31,7 @@ class UserDataFlow:
         validator: SessionValidator,
         wechat: WeChatCalls,
         sealer: Sealer,
+        refusals: RefusalCounts,
         store: Store,
         clock: Clock,
         pools: Pools,
@@ -38,6 +40,7 @@ class UserDataFlow:
         self._validator = validator
         self._wechat = wechat
         self._sealer = sealer
+        self._refusals = refusals
         self._store = store
         self._clock = clock
         self._pools = pools
@@ -97,7 +100,15 @@ class UserDataFlow:
                 session_key_id=sealed.key_id,
                 now_ms=now_ms,
             )
-            _record(tx, Event.SESSION_KEY_RESET, live, now_ms)
+            record_event(
+                tx,
+                Event.SESSION_KEY_RESET,
+                now_ms=now_ms,
+                app_id=app_id,
+                openid=openid,
+                account=live.record.account,
+                session_handle=live.record.handle,
+            )
 
         await self._pools.writer.run(self._store.write, transaction)
 
@@ -118,23 +129,13 @@ class UserDataFlow:
                 Content.SESSION_KEY, app_id=session.app_id, openid=session.openid, sealed=sealed
             )
         except CannotOpen:
-            now_ms = self._clock.now_ms()
-            await self._pools.writer.run(
-                self._store.write,
-                lambda tx: _record(tx, Event.SESSION_KEY_UNREADABLE, live, now_ms),
+            # Counted, since a user can ask for this again and again.
+            self._refusals.note(
+                Event.SESSION_KEY_UNREADABLE,
+                reason=SessionKeyInvalid.reason_name(),
+                app_id=session.app_id,
+                openid=session.openid,
             )
             # The next login stores another one.
             raise SessionKeyInvalid from None
         return sealed, opened
-
-
-def _record(tx: Transaction, event: Event, live: LiveSession, now_ms: int) -> None:
-    record_event(
-        tx,
-        event,
-        now_ms=now_ms,
-        app_id=live.record.app_id,
-        openid=live.record.openid,
-        account=live.record.account,
-        session_handle=live.record.handle,
-    )

@@ -114,7 +114,7 @@ class AuthServicer(AuthServiceServicer):
         self, request: ListSessionsRequest, context: Context
     ) -> ListSessionsResponse:
         check_list_sessions(request)
-        found = await self._own_sessions.list(request.session_id)
+        found = await self._own_sessions.list_live(request.session_id)
         return ListSessionsResponse(
             sessions=[
                 OwnSession(

@@ -26,9 +26,9 @@ from wxauth.v1.wechat_service_pb2_grpc import (
     add_WeChatServiceServicer_to_server,
 )
 from wxauth_server.admin_token import AdminToken
-from wxauth_server.config import GrpcSettings
 from wxauth_server.rpc.callers import Callers
 from wxauth_server.rpc.guard import GuardedServer
+from wxauth_server.settings import GrpcSettings
 
 log = logging.getLogger("wxauth.rpc")
 

@@ -83,6 +83,8 @@ def list_events(
         first = max(first, beyond + 1)
     elif beyond is not None:
         last = min(last, beyond - 1)
+    if first > last:
+        return AuditPage([], None)
     page_first, page_last = first, last
     if wanted.account is None and wanted.openid is None:
         if oldest_first:

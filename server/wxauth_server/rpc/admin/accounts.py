@@ -50,8 +50,8 @@ from wxauth_server.rpc.admin.fields import (
     read_page_token,
 )
 from wxauth_server.rpc.admin.seen_accounts import SeenAccounts
-from wxauth_server.store.admin_sessions import find_session_by_handle
 from wxauth_server.store.interface import Store
+from wxauth_server.store.own_sessions import find_session_by_handle
 
 
 class AccountCalls:

@@ -7,7 +7,11 @@ from wxauth_server.accounts.throttle import NameDigests, ThrottleLimits
 from wxauth_server.errors import NotFound
 from wxauth_server.rpc.admin.messages import account_details
 from wxauth_server.store.accounts import AccountRecord
-from wxauth_server.store.admin_accounts import AccountEntry, find_entry, list_entries
+from wxauth_server.store.admin_accounts import (
+    AccountEntry,
+    find_account_entry,
+    list_accounts_after,
+)
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.throttles import ThrottleKey, find_throttle
 
@@ -24,7 +28,7 @@ class SeenAccounts:
         """The account (source, id), also one whose user has left. Raises: NotFound."""
 
         def work(tx: Transaction) -> AccountDetails:
-            entry = find_entry(tx, *key)
+            entry = find_account_entry(tx, *key)
             if entry is None:
                 raise NotFound("account")
             return self._of(tx, entry)
@@ -38,9 +42,7 @@ class SeenAccounts:
         return self._store.read(
             lambda tx: [
                 self._of(tx, entry)
-                for entry in list_entries(
-                    tx, source, deleted=deleted, after_id=after_id, limit=limit
-                )
+                for entry in list_accounts_after(tx, source, after_id, deleted=deleted, limit=limit)
             ]
         )
 

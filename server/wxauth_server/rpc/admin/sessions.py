@@ -25,7 +25,7 @@ from wxauth_server.rpc.admin.fields import (
     read_page_token,
 )
 from wxauth_server.rpc.admin.messages import session_details
-from wxauth_server.store.admin_accounts import find_entry
+from wxauth_server.store.admin_accounts import find_account_entry
 from wxauth_server.store.admin_sessions import (
     NEWEST,
     SessionEntry,
@@ -114,7 +114,7 @@ class SessionCalls:
 
     def _account(self, tx: Transaction, request: EndSessionsRequest) -> tuple[str, str]:
         source, account_id = find_key(tx, request.account)
-        entry = find_entry(tx, source, account_id)
+        entry = find_account_entry(tx, source, account_id)
         if entry is None or entry.deleted_at is not None:
             raise NotFound("account")
         return entry.record.key
