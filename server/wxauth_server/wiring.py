@@ -6,9 +6,11 @@ import asyncio
 import logging
 import time
 
+from wxauth_server.accounts.hashes_in_pool import HashesInPool
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.sources import close_sources, open_sources
 from wxauth_server.accounts.throttle import NameDigests
+from wxauth_server.admin_token import server_token
 from wxauth_server.apps import Apps
 from wxauth_server.auth.delete_account import DeleteAccountFlow
 from wxauth_server.auth.erase_secrets import SecretEraser
@@ -32,10 +34,13 @@ from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
 from wxauth_server.pools import Pools
+from wxauth_server.rpc.admin_calls import AdminCalls
+from wxauth_server.rpc.admin_service import AdminServicer
 from wxauth_server.rpc.auth_service import AuthServicer
 from wxauth_server.rpc.server import RpcServer
 from wxauth_server.rpc.wechat_service import WeChatServicer
 from wxauth_server.sealing import Sealer
+from wxauth_server.store.audit import Actor
 from wxauth_server.store.opening import open_store
 from wxauth_server.store.shared_reads import SharedReads
 from wxauth_server.wechat.client import WeChatClient
@@ -153,7 +158,21 @@ class Server:
             pools=self._pools,
             audit_kept_ms=configuration.audit.kept_ms,
         )
-        self._rpc = RpcServer(auth, WeChatServicer(user_data), configuration.grpc)
+        admin = AdminCalls(
+            configuration,
+            store=self.store,
+            keyring=keyring,
+            hasher=HashesInPool(hasher, self._pools.passwords),
+            clock=clock,
+            actor=Actor.ADMIN,
+        )
+        self._rpc = RpcServer(
+            auth,
+            WeChatServicer(user_data),
+            configuration.grpc,
+            admin=AdminServicer(admin, self._pools.admin),
+            admin_token=server_token(configuration.store.directory),
+        )
 
     async def start(self) -> int:
         """Serve; the port that is listened on.

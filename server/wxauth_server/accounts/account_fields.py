@@ -61,10 +61,14 @@ def check_text(what: str, text: str, most_bytes: int) -> None:
     """Raises: AccountRefused for a text that is no name that people can tell from others."""
     if not text:
         raise AccountRefused(f"the {what} is empty")
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
-        raise AccountRefused(f"the {what} holds a control character or is not UTF-8")
-    if not _DIRECTIONS.isdisjoint(text):
-        raise AccountRefused(f"the {what} holds a character that turns the direction of writing")
+    # Python counts none of either among the printable ones, and is quick to say so.
+    if not text.isprintable():
+        if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
+            raise AccountRefused(f"the {what} holds a control character or is not UTF-8")
+        if not _DIRECTIONS.isdisjoint(text):
+            raise AccountRefused(
+                f"the {what} holds a character that turns the direction of writing"
+            )
     if text != text.strip():
         raise AccountRefused(f"the {what} begins or ends with white space")
     if len(text.encode()) > most_bytes:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Collection, Mapping, Sequence
 
 from wxauth_server.accounts.foreign_hashes import take_over
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused
+from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, Field, FileRefused
 from wxauth_server.accounts.importing import AccountRow
 from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
 
+FIELDS = tuple(Field)
 
-class Field(StrEnum):
-    """What a column can hold."""
-
-    ID = "id"
-    USERNAME = "username"
-    DISPLAY_NAME = "display_name"
-    PHONE = "phone"
-    PHONE_VERIFIED = "phone_verified"
-    PASSWORD_HASH = "password_hash"  # noqa: S105 - the name of a field
-    DISABLED = "disabled"
-    #: The opposite of DISABLED, for tables that have it this way.
-    ENABLED = "enabled"
-
+#: Which columns are read: the place of a field in FIELDS, and that of its column in
+#: a row. Numbers, since a million rows are read by them.
+Places = tuple[tuple[int, int], ...]
 
 #: A column of plain passwords has this name more often than one of hashes.
 _PASSWORD = "password"  # noqa: S105 - the name of a column
@@ -45,7 +35,7 @@ _MAX_BITS = 1024
 _REQUIRED = (Field.ID, Field.USERNAME)
 
 _BOOLEANS = {
-    "": False, "0": False, "false": False, "no": False,
+    "0": False, "false": False, "no": False,
     "1": True, "true": True, "yes": True,
 }  # fmt: skip
 
@@ -66,8 +56,8 @@ class ColumnMap:
                 raise FileRefused(f"there is no field {name!r}: the fields are {', '.join(Field)}")
         self._said = {Field(name): column for name, column in said.items()}
 
-    def places(self, columns: Sequence[str], *, all_there: bool = True) -> dict[Field, int]:
-        """The place of each field's column among these.
+    def places(self, columns: Sequence[str], *, all_there: bool = True) -> Places:
+        """The places of the fields' columns among these.
 
         With `all_there` False a column can be missing: an object has no key for it.
         Raises: FileRefused for a column that is missing, or there twice.
@@ -97,9 +87,9 @@ class ColumnMap:
             )
         if all_there:
             self.require(found, columns)
-        return found
+        return tuple((FIELDS.index(field), place) for field, place in found.items())
 
-    def require(self, found: Mapping[Field, int], columns: Sequence[str]) -> None:
+    def require(self, found: Collection[Field], columns: Sequence[str]) -> None:
         """Raises: FileRefused for a required field without a column."""
         missing = [
             field
@@ -119,6 +109,17 @@ class ColumnMap:
         return bool(self._said.get(Field.PASSWORD_HASH))
 
 
+def read_columns(places: Places, columns: Sequence[str]) -> dict[Field, str]:
+    """The name of each field's column."""
+    return {FIELDS[field]: columns[place] for field, place in places}
+
+
+def ignored_columns(places: Places, columns: Sequence[str]) -> list[str]:
+    """The names of those that are read as no field."""
+    used = {place for _, place in places}
+    return [column for place, column in enumerate(columns) if place not in used]
+
+
 class RowReader:
     """Makes accounts of the values of rows."""
 
@@ -127,38 +128,38 @@ class RowReader:
         self._password_was_seen = column_map.takes_any_password
 
     def account(
-        self, places: Mapping[Field, int], columns: Sequence[str], values: Sequence[object]
+        self, places: Places, columns: Sequence[str], values: Sequence[object]
     ) -> AccountRow:
         """The account of one row.
 
         Raises: ValueRefused; FileRefused if the first password is none that was hashed.
         """
-        texts: dict[Field, str] = {}
-        for field, place in places.items():
+        texts: list[str | None] = [None] * len(FIELDS)
+        for field, place in places:
             value = values[place]
             if value is None or value == "":
                 continue
             if type(value) is not str:
-                value = _text(field, value)
+                value = _text(FIELDS[field], value)
             if len(value) > MAX_ROW_CHARACTERS:
-                raise ValueRefused(f"the {field} is longer than {MAX_ROW_CHARACTERS} characters")
+                raise ValueRefused(
+                    f"the {FIELDS[field]} is longer than {MAX_ROW_CHARACTERS} characters"
+                )
             texts[field] = value
-        if Field.ID not in texts:
+        account_id, username, display_name, phone, verified, password, disabled, enabled = texts
+        if account_id is None:
             raise ValueRefused("there is no id")
-        password = texts.get(Field.PASSWORD_HASH)
         if password is not None and not self._password_was_seen:
-            self._refuse_plain_passwords(columns[places[Field.PASSWORD_HASH]], password)
-        enabled = texts.get(Field.ENABLED)
+            column = read_columns(places, columns)[Field.PASSWORD_HASH]
+            self._refuse_plain_passwords(column, password)
         return AccountRow(
-            texts[Field.ID],
-            texts.get(Field.USERNAME),
-            texts.get(Field.DISPLAY_NAME),
-            texts.get(Field.PHONE),
-            _boolean(Field.PHONE_VERIFIED, texts),
+            account_id,
+            username,
+            display_name,
+            phone,
+            _boolean(Field.PHONE_VERIFIED, verified),
             password,
-            _boolean(Field.DISABLED, texts)
-            if enabled is None
-            else not _boolean(Field.ENABLED, texts),
+            not _boolean(Field.ENABLED, enabled) if enabled else _boolean(Field.DISABLED, disabled),
         )
 
     def _refuse_plain_passwords(self, column: str, password: str) -> None:
@@ -190,8 +191,10 @@ def _text(field: Field, value: object) -> str:
     raise ValueRefused(f"the {field} is neither a text nor a whole number")
 
 
-def _boolean(field: Field, texts: Mapping[Field, str]) -> bool:
-    value = _BOOLEANS.get(texts.get(field, "").casefold())
+def _boolean(field: Field, text: str | None) -> bool:
+    if text is None:
+        return False
+    value = _BOOLEANS.get(text.casefold())
     if value is None:
         raise ValueRefused(f"{field} is none of true, false, 1, 0, yes, no and nothing")
     return value

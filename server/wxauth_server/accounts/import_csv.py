@@ -11,9 +11,17 @@ import csv
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_columns import ColumnMap, Field, RowReader, ValueRefused
+from wxauth_server.accounts.import_columns import (
+    ColumnMap,
+    Places,
+    RowReader,
+    ValueRefused,
+    ignored_columns,
+    read_columns,
+)
 from wxauth_server.accounts.import_files import (
     MAX_ROW_CHARACTERS,
+    Field,
     FileRefused,
     FileRow,
     Place,
@@ -34,7 +42,7 @@ class CsvFile:
     ) -> None:
         if len(delimiter) != 1 or delimiter in '"\r\n':
             raise FileRefused("the delimiter is one character, such as ',' or '\\t'")
-        self.columns: dict[str, str] = {}
+        self.columns: dict[Field, str] = {}
         self.ignored: list[str] = []
         self._column_map = column_map
         self._text = DecodedFile(file, encoding)
@@ -49,9 +57,8 @@ class CsvFile:
     def rows(self) -> Iterator[FileRow]:
         header = self._header()
         places = self._places(header)
-        self.columns = {field: header[place] for field, place in places.items()}
-        used = set(places.values())
-        self.ignored = [column for place, column in enumerate(header) if place not in used]
+        self.columns = read_columns(places, header)
+        self.ignored = ignored_columns(places, header)
         accounts = RowReader(self._column_map)
         while (row := self._next()) is not None:
             if isinstance(row, FileRow):
@@ -108,7 +115,7 @@ class CsvFile:
             )
         return first[1]
 
-    def _places(self, header: Sequence[str]) -> dict[Field, int]:
+    def _places(self, header: Sequence[str]) -> Places:
         try:
             return self._column_map.places(header)
         except FileRefused as error:
@@ -118,7 +125,7 @@ class CsvFile:
 
 def _account(
     accounts: RowReader,
-    places: dict[Field, int],
+    places: Places,
     header: Sequence[str],
     line: int,
     values: Sequence[str],

@@ -7,6 +7,7 @@ yields rows one at a time, in memory that does not grow with the file.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from wxauth_server.accounts.importing import AccountRow
@@ -14,6 +15,20 @@ from wxauth_server.accounts.importing import AccountRow
 #: The longest row, in characters. A longer one is refused without being kept: the
 #: fields of an account, at their limits, are below 2,000.
 MAX_ROW_CHARACTERS = 64 * 1024
+
+
+class Field(StrEnum):
+    """What a column can hold."""
+
+    ID = "id"
+    USERNAME = "username"
+    DISPLAY_NAME = "display_name"
+    PHONE = "phone"
+    PHONE_VERIFIED = "phone_verified"
+    PASSWORD_HASH = "password_hash"  # noqa: S105 - the name of a field
+    DISABLED = "disabled"
+    #: The opposite of DISABLED, for tables that have it this way.
+    ENABLED = "enabled"
 
 
 class FileRefused(ValueError):
@@ -42,7 +57,7 @@ class AccountFile(Protocol):
 
     #: The column that each field is read from, and those that nothing is read from,
     #: for people. Known when the first row is.
-    columns: dict[str, str]
+    columns: dict[Field, str]
     ignored: list[str]
 
     def rows(self) -> Iterator[FileRow]:

@@ -58,7 +58,7 @@ def open_accounts(
     """
     file_format = file_format or _SUFFIXES.get(path.suffix.lower())
     if file_format is None:
-        raise FileRefused(f"say with --format what {path} is: {', '.join(Format)}")
+        raise FileRefused(f"say with --format what it is: {', '.join(Format)}")
     if table is not None and file_format is not Format.SQLITE:
         raise FileRefused("--table is for SQLite databases")
     with contextlib.ExitStack() as stack:
@@ -81,4 +81,4 @@ def _open(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
     try:
         return path.open("rb")
     except OSError as error:
-        raise FileRefused(f"{path} cannot be read: {error.strerror}") from None
+        raise FileRefused(f"cannot be read: {error.strerror}") from None

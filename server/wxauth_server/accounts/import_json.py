@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_columns import ColumnMap, Field, RowReader, ValueRefused
-from wxauth_server.accounts.import_files import FileRefused, FileRow, Place
+from wxauth_server.accounts.import_columns import (
+    ColumnMap,
+    Places,
+    RowReader,
+    ValueRefused,
+    ignored_columns,
+    read_columns,
+)
+from wxauth_server.accounts.import_files import Field, FileRefused, FileRow, Place
 from wxauth_server.accounts.import_json_objects import array_elements, line_elements
 from wxauth_server.accounts.import_text import DecodedFile
 
@@ -27,11 +34,11 @@ class JsonFile:
     def __init__(
         self, file: BinaryIO, column_map: ColumnMap, *, encoding: str, lines: bool
     ) -> None:
-        self.columns: dict[str, str] = {}
+        self.columns: dict[Field, str] = {}
         self.ignored: list[str] = []
         self._column_map = column_map
         self._accounts = RowReader(column_map)
-        self._shapes: dict[tuple[str, ...], dict[Field, int]] = {}
+        self._shapes: dict[tuple[str, ...], Places] = {}
         self._elements = line_elements if lines else array_elements
         self._text = DecodedFile(file, encoding)
         self._text.check_all()
@@ -55,7 +62,7 @@ class JsonFile:
             return FileRow(line, None, str(error))
         return FileRow(line, account)
 
-    def _places(self, columns: tuple[str, ...]) -> dict[Field, int]:
+    def _places(self, columns: tuple[str, ...]) -> Places:
         """Which value is which field, in objects with these keys.
 
         The first object must have those that are required; in later ones what is
@@ -69,10 +76,9 @@ class JsonFile:
                 raise
             raise ValueRefused(str(error)) from None
         if is_first:
-            self._column_map.require(places, columns)
-            self.columns = {field: columns[place] for field, place in places.items()}
-            used = set(places.values())
-            self.ignored = [column for place, column in enumerate(columns) if place not in used]
+            self.columns = read_columns(places, columns)
+            self._column_map.require(self.columns, columns)
+            self.ignored = ignored_columns(places, columns)
         if len(self._shapes) < _KEPT_SHAPES:
             self._shapes[columns] = places
         return places

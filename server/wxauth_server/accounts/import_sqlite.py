@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlite_utils
 from sqlite_utils.db import quote_identifier
 
-from wxauth_server.accounts.import_columns import ColumnMap, Field, RowReader, ValueRefused
+from wxauth_server.accounts.import_columns import (
+    FIELDS,
+    ColumnMap,
+    RowReader,
+    ValueRefused,
+    ignored_columns,
+    read_columns,
+)
 from wxauth_server.accounts.import_files import FileRefused, FileRow, Place
 
 #: How long another program's write to that database is waited for.
@@ -24,15 +31,14 @@ class SqliteFile:
     """An `AccountFile`. `table` None: the only one. Raises: FileRefused."""
 
     def __init__(self, path: Path, column_map: ColumnMap, *, table: str | None) -> None:
-        with _failures_refuse(path):
+        with _failures_refuse():
             self._database = _open_read_only(path)
         try:
-            with _failures_refuse(path):
+            with _failures_refuse():
                 self._begin(table, column_map)
         except BaseException:
             self.close()
             raise
-        self._path = path
         self._accounts = RowReader(column_map)
         self._read = 0
 
@@ -41,10 +47,9 @@ class SqliteFile:
         self._database.execute("BEGIN")
         self._table = _table(self._database, table)
         names = [column.name for column in self._database[self._table].columns]
-        self._places = column_map.places(names)
-        used = set(self._places.values())
-        self.columns: dict[str, str] = {f: names[place] for f, place in self._places.items()}
-        self.ignored = [name for place, name in enumerate(names) if place not in used]
+        places = column_map.places(names)
+        self.columns = read_columns(places, names)
+        self.ignored = ignored_columns(places, names)
         quoted = quote_identifier(self._table)
         [self._count] = self._database.execute(
             f"SELECT COUNT(*) FROM {quoted}"  # noqa: S608 - quoted
@@ -56,10 +61,10 @@ class SqliteFile:
     def rows(self) -> Iterator[FileRow]:
         # Only the columns of fields: others may hold anything, and much of it.
         names = list(self.columns.values())
-        places: Mapping[Field, int] = {Field(f): n for n, f in enumerate(self.columns)}
+        places = tuple((FIELDS.index(field), n) for n, field in enumerate(self.columns))
         selected = ", ".join(map(quote_identifier, names))
         statement = f"SELECT {selected} FROM {quote_identifier(self._table)}"  # noqa: S608 - quoted
-        with _failures_refuse(self._path):
+        with _failures_refuse():
             for number, values in enumerate(self._database.execute(statement), start=1):
                 self._read = number
                 try:
@@ -103,7 +108,7 @@ def _table(database: sqlite_utils.Database, wanted: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _failures_refuse(path: Path) -> Iterator[None]:
+def _failures_refuse() -> Iterator[None]:
     """What the engine raises as FileRefused; its text may hold values."""
     reason = None
     try:
@@ -111,4 +116,4 @@ def _failures_refuse(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         reason = getattr(error, "sqlite_errorname", type(error).__name__)
     if reason is not None:
-        raise FileRefused(f"{path} cannot be read as an SQLite database ({reason})")
+        raise FileRefused(f"cannot be read as an SQLite database ({reason})")

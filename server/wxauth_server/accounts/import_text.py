@@ -34,7 +34,7 @@ class DecodedFile:
         try:
             "".encode(encoding)  # raises for what is no encoding of text, too
             self._decoder = codecs.getincrementaldecoder(encoding)()
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise FileRefused(
                 f"the encoding {encoding!r} is not known: such as utf-8, gb18030 or utf-16"
             ) from None
@@ -77,13 +77,15 @@ class DecodedFile:
         try:
             return self._file.read(_READ_BYTES)
         except OSError as error:
-            raise FileRefused(f"the file cannot be read: {error.strerror}") from None
+            raise FileRefused(f"cannot be read: {error.strerror}") from None
 
     def _decoded(self, piece: bytes, *, final: bool) -> str:
         try:
             return self._decoder.decode(piece, final)
-        except UnicodeDecodeError as error:
-            good = error.object[: error.start].decode(self._encoding, "ignore")
+        except UnicodeError as error:
+            good = ""
+            if isinstance(error, UnicodeDecodeError):
+                good = error.object[: error.start].decode(self._encoding, "ignore")
             line = self._line_ends + good.count("\n") + 1
         other = "gb18030" if codecs.lookup(self._encoding).name.startswith("utf") else "utf-8"
         raise FileRefused(

@@ -16,24 +16,21 @@ from wxauth_server.accounts.importing import (
     Outcome,
 )
 from wxauth_server.accounts.usernames import username_key
-from wxauth_server.clock import SystemClock
-from wxauth_server.store.audit import Actor
-from wxauth_server.store.interface import Store
 
 
 class DryRun:
-    """An `ImportBatch` that changes nothing but `scratch`, a store that is thrown away.
+    """An `ImportBatch` that changes nothing but the store of `scratch`, to be thrown away.
 
     A dry run leaves no trace, so a second row with the id or the username of one in
     an earlier batch would not be noticed. Hence what would have been added is added
-    to `scratch`. Nobody expects password hashes in such a place, so it gets others
-    in their stead, the same for the same one.
+    there. Nobody expects password hashes in such a place, so it gets others in their
+    stead, the same for the same one.
     """
 
-    def __init__(self, import_batch: ImportBatch, scratch: Store) -> None:
+    def __init__(self, import_batch: ImportBatch, scratch: AccountImporter) -> None:
         self._import_batch = import_batch
         self._key = secrets.token_bytes(32)
-        self._scratch = AccountImporter(scratch, SystemClock(), actor=Actor.COMMAND)
+        self._scratch = scratch
 
     def __call__(self, rows: Sequence[AccountRow], *, dry_run: bool = True) -> list[Outcome]:
         del dry_run

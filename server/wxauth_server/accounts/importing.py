@@ -99,7 +99,7 @@ class AccountImporter:
         """Add these accounts in one transaction; the outcome of each, in their order.
 
         One that is refused keeps no other from being added. Safe to repeat. Other
-        writers wait meanwhile: 500 rows take about 25 ms. With `dry_run` nothing is
+        writers wait meanwhile: 256 rows take some 15 ms. With `dry_run` nothing is
         changed. Raises: StoreUnavailable; then it is unknown whether they were added.
         """
         now_ms = self._clock.now_ms()
@@ -130,6 +130,12 @@ class _NothingIsMeant(Exception):
     def __init__(self, outcomes: list[Outcome]) -> None:
         super().__init__()
         self.outcomes = outcomes
+
+
+def refusal_of(row: AccountRow) -> Outcome | None:
+    """Why no import adds this account, whatever is there already; None if one may."""
+    checked = _checked(row, 0)
+    return checked if isinstance(checked, Outcome) else None
 
 
 def _checked(row: AccountRow, now_ms: int) -> NewAccount | Outcome:

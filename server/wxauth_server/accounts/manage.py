@@ -33,8 +33,8 @@ from wxauth_server.store.accounts import (
     update_phone,
 )
 from wxauth_server.store.admin_accounts import update_username
-from wxauth_server.store.admin_sessions import end_sessions_but
 from wxauth_server.store.audit import Actor, Event
+from wxauth_server.store.ended_sessions import end_sessions_but
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import note_key_in_use
 from wxauth_server.store.sessions import Cause

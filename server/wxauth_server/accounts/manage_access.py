@@ -20,8 +20,8 @@ from wxauth_server.store.accounts import (
     set_disabled,
 )
 from wxauth_server.store.admin_accounts import find_account_entry
-from wxauth_server.store.admin_sessions import end_sessions_but
 from wxauth_server.store.audit import Actor, Event, record_event
+from wxauth_server.store.ended_sessions import end_sessions_but
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import Cause
 from wxauth_server.store.throttles import unlock_name

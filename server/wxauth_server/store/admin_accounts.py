@@ -1,4 +1,4 @@
-"""SQL of accounts as an operator sees them: those whose users have left too, in pages."""
+"""SQL of accounts as an operator sees them: those whose users have left too."""
 
 from __future__ import annotations
 
@@ -15,29 +15,19 @@ class AccountEntry(NamedTuple):
     deleted_at: int | None
 
 
-_RECORD = ", ".join(AccountRecord._fields)
-_ENTRY = f"{_RECORD}, deleted_at AS left_at"
+_COLUMNS = ", ".join((*AccountRecord._fields, "deleted_at"))
 
 
-def find_entry(tx: Transaction, source: str, account_id: str) -> AccountEntry | None:
+def find_account_entry(tx: Transaction, source: str, account_id: str) -> AccountEntry | None:
     rows = tx.execute(
-        f"SELECT {_ENTRY} FROM accounts WHERE source = :source AND id = :id",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM accounts WHERE source = :source AND id = :id",  # noqa: S608
         {"source": source, "id": account_id},
     )
     return _entry(rows[0]) if rows else None
 
 
-def find_entry_by_username(tx: Transaction, source: str, username_key: str) -> AccountEntry | None:
-    rows = tx.execute(
-        f"SELECT {_ENTRY} FROM accounts"  # noqa: S608
-        " WHERE source = :source AND username_key = :username_key",
-        {"source": source, "username_key": username_key},
-    )
-    return _entry(rows[0]) if rows else None
-
-
-def list_entries(
-    tx: Transaction, source: str, *, deleted: bool, after_id: str, limit: int
+def list_accounts_after(
+    tx: Transaction, source: str, after_id: str, *, deleted: bool, limit: int
 ) -> list[AccountEntry]:
     """The accounts of a source behind an id, in the order of their ids.
 
@@ -45,7 +35,7 @@ def list_entries(
     """
     rows = tx.execute(
         f"""
-        SELECT {_ENTRY} FROM accounts
+        SELECT {_COLUMNS} FROM accounts
         WHERE source = :source AND id > :after AND (deleted_at IS NOT NULL) = :deleted
         ORDER BY id LIMIT :limit
         """,  # noqa: S608

@@ -28,7 +28,7 @@ from wxauth_server.rpc.admin.messages import session_details
 from wxauth_server.store.admin_accounts import find_account_entry
 from wxauth_server.store.admin_sessions import (
     NEWEST,
-    SessionEntry,
+    SessionPage,
     SessionPosition,
     list_session_entries,
 )
@@ -60,7 +60,7 @@ class SessionCalls:
         size = request.page_size or DEFAULT_PAGE_SIZE
         now_ms = self._clock.now_ms()
 
-        def work(tx: Transaction) -> list[SessionEntry]:
+        def work(tx: Transaction) -> SessionPage:
             return list_session_entries(
                 tx,
                 account=find_filter(tx, request.account),
@@ -68,14 +68,13 @@ class SessionCalls:
                 live_in=self._apps if request.live else None,
                 now_ms=now_ms,
                 after=after,
-                limit=size + 1,
+                limit=size,
             )
 
-        found = self._store.read(work)
-        last = found[size - 1].record if len(found) > size else None
+        page = self._store.read(work)
         return AdminServiceListSessionsResponse(
-            sessions=(session_details(entry, self._apps, now_ms) for entry in found[:size]),
-            next_page_token=page_token(last.login_at, last.handle) if last else "",
+            sessions=(session_details(entry, self._apps, now_ms) for entry in page.entries),
+            next_page_token="" if page.next is None else page_token(*page.next),
         )
 
     def end(self, request: EndSessionsRequest, client_address: str = "") -> EndSessionsResponse:

@@ -1,0 +1,87 @@
+"""The token of AdminService: a file in the server's data directory, for its owner only.
+
+Whoever can read the file may do what an operator does. It is `wxa_` and 43
+characters of base64url, 256 random bits: nobody guesses it, so wrong ones are
+not counted. To scan for leaked ones: `wxa_[0-9A-Za-z_-]{43}`. To replace it,
+remove the file and start the server again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from wxauth_server.private_file import locked_directory, replace_private_file
+
+FILE_NAME = "admin.token"
+
+_PREFIX = "wxa_"
+_RANDOM_BYTES = 32
+_FORM = re.compile(rf"{_PREFIX}[0-9A-Za-z_-]{{43}}")
+# What is longer is not read to its end.
+_MAX_FILE_BYTES = 1_024
+
+
+class AdminTokenUnusable(Exception):
+    """The file of the token cannot be used. The text names it and what to do, no secret."""
+
+
+class AdminToken:
+    """Tells the token from any other text. Keeps its digest only."""
+
+    def __init__(self, token: str) -> None:
+        self._digest = hashlib.sha256(token.encode()).digest()
+
+    def is_token(self, text: str) -> bool:
+        """Whether this is the token; takes as long for every other text of its length."""
+        digest = hashlib.sha256(text.encode(errors="replace")).digest()
+        return hmac.compare_digest(digest, self._digest)
+
+
+def server_token(directory: Path) -> AdminToken:
+    """The token of a server's data directory; it is made if there is none.
+
+    Raises: AdminTokenUnusable when others can read it, or it cannot be read or made.
+    """
+    path = directory / FILE_NAME
+    try:
+        with locked_directory(directory):
+            if not os.path.lexists(path):
+                token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+                replace_private_file(path, token.encode() + b"\n", owner=None)
+    except OSError as error:
+        raise AdminTokenUnusable(f"{path} cannot be written: {error.strerror}") from None
+    return AdminToken(read_token(path))
+
+
+def read_token(path: Path) -> str:
+    """The token of a file, as a caller sends it.
+
+    Raises: AdminTokenUnusable when it is missing, readable by others, or no token.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_MAX_FILE_BYTES)
+    except FileNotFoundError:
+        raise AdminTokenUnusable(
+            f"{path} does not exist: a server makes it in its data directory when it starts"
+        ) from None
+    except OSError as error:
+        raise AdminTokenUnusable(f"{path} cannot be read: {error.strerror}") from None
+    if mode & 0o077:
+        raise AdminTokenUnusable(
+            f"{path} can be read by others (mode {mode:04o}): run chmod 600 on it, or remove it "
+            "and start the server again for a new one"
+        )
+    token = content.strip().decode("ascii", errors="replace")
+    if _FORM.fullmatch(token) is None:
+        raise AdminTokenUnusable(
+            f"{path} holds no token: remove it, and the server makes one when it starts"
+        )
+    return token
