@@ -270,14 +270,18 @@ class Throttled(AuthError):
 
 
 class AccountSourceUnavailable(AuthError):
-    """The company's own account system did not answer, or not as it should."""
+    """The company's own account system did not answer, or not as it should.
+
+    `tried` says that it may have looked at a password nevertheless.
+    """
 
     reason = ErrorReason.ERROR_REASON_ACCOUNT_SOURCE_UNAVAILABLE
     message = "The account system is not available. Try again shortly."
 
-    def __init__(self, retry_after_s: float = 1.0) -> None:
+    def __init__(self, retry_after_s: float = 1.0, *, tried: bool = False) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+        self.tried = tried
 
 
 class StoreUnavailable(AuthError):

@@ -103,7 +103,14 @@ class Server:
             clock=clock,
             pools=self._pools,
         )
-        owner = OwnerProof(exchange=exchange, verifier=verifier, refusals=self.refusals)
+        self._owner = OwnerProof(
+            exchange=exchange,
+            verifier=verifier,
+            refusals=self.refusals,
+            store=self.store,
+            clock=clock,
+            writer_pool=self._pools.writer,
+        )
         self.teller = DeletionTeller(
             sources=self._sources, store=self.store, clock=clock, pools=self._pools
         )
@@ -111,13 +118,7 @@ class Server:
         auth = AuthServicer(
             login=self._login,
             validator=validator,
-            unbind=UnbindFlow(
-                validator=validator,
-                owner=owner,
-                store=self.store,
-                clock=clock,
-                writer_pool=self._pools.writer,
-            ),
+            unbind=UnbindFlow(validator=validator, owner=self._owner),
             logout=LogoutFlow(
                 validator=validator,
                 store=self.store,
@@ -130,12 +131,9 @@ class Server:
             delete_account=DeleteAccountFlow(
                 apps=apps,
                 validator=validator,
-                owner=owner,
+                owner=self._owner,
                 names=names,
                 pseudonyms=pseudonyms,
-                store=self.store,
-                clock=clock,
-                writer_pool=self._pools.writer,
                 on_deleted=self.teller.wake,
             ),
         )
@@ -197,6 +195,7 @@ class Server:
         self._readiness.cancel()
         await self._rpc.stop()
         await self._login.close()
+        await self._owner.close()
         await self.teller.close()
         await self.purger.close()
         await self.eraser.close()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.store_accounts import AccountPromises
+from tests.contract.store_administration import AdministrationPromises
 from tests.contract.store_audit import AuditPromises
 from tests.contract.store_bindings import BindingPromises
 from tests.contract.store_departures import DeparturePromises
@@ -45,6 +46,7 @@ class StoreSuite(
     OwnSessionPromises,
     DeparturePromises,
     PurgePromises,
+    AdministrationPromises,
 ):
     """The promises of a store."""
 

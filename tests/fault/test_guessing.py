@@ -26,7 +26,7 @@ from tests.sandbox_server import RunningSandbox
 from wxauth.v1.auth_service_pb2 import LoginRequest
 from wxauth_client import AuthClient, Throttled, WxauthError
 from wxauth_server.accounts import passwords
-from wxauth_server.accounts.throttle import Guess, MustWait, Reserved, ThrottleLimits
+from wxauth_server.accounts.throttle import Guess, MustWait, ThrottleLimits
 from wxauth_server.auth import verify_credentials
 from wxauth_server.pools import BoundedPool, Pools
 from wxauth_server.store.interface import Transaction
@@ -184,7 +184,7 @@ def test_control_a_lockout_that_counts_afterwards_is_run_over(
     assert len(looked_at) > LIMIT
 
 
-def _check_only(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: int) -> Reserved:
+def _check_only(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: int) -> bool:
     """The limit as it is written first: nobody knows of the attempts under way."""
     row = find_throttle(tx, guess.of_both)
     if row is not None and row.failures >= limits.failures_before_wait:
@@ -192,4 +192,4 @@ def _check_only(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms
     for key in guess:
         if find_throttle(tx, key) is None:
             reserve_attempt(tx, key, forget_ms=10**12, lapse_ms=10**12, now_ms=now_ms)
-    return Reserved(locked=False)
+    return False

@@ -25,6 +25,8 @@ class Company:
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Path and body of every question.
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    #: Fields that it leaves out of its answers.
+    silent_about: set[str] = field(default_factory=set)
     #: Answers 500 while it is set.
     broken: bool = False
     #: No answer comes until it is set.
@@ -47,16 +49,15 @@ class Company:
             user = self.users.get(body["username"])
             if user is None or user["password"] != body["password"]:
                 return {"account": None}
-            return {"account": _told(body["username"], user)}
+            return {"account": self._told(body["username"], user)}
         for username, user in self.users.items():
             if user["id"] == body["id"]:
-                return {"account": _told(username, user)}
+                return {"account": self._told(username, user)}
         return {"account": None}
 
-
-def _told(username: str, user: dict[str, Any]) -> dict[str, Any]:
-    said = {"username": username, "disabled": False}
-    return said | {key: user[key] for key in user if key != "password"}
+    def _told(self, username: str, user: dict[str, Any]) -> dict[str, Any]:
+        said = {"username": username, "disabled": False} | user
+        return {key: said[key] for key in said.keys() - {"password"} - self.silent_about}
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def running_company() -> Iterator[Company]:
             except OSError:
                 pass  # nobody waited
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

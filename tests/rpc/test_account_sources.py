@@ -16,7 +16,7 @@ from tests.rpc.company import NAME, Company, running_company
 from tests.rpc.conftest import MALL, SHOP, Serve, app_of
 from tests.running_server import FakeClock, RunningServer, refused
 from tests.sandbox_server import RunningSandbox
-from wxauth.v1.auth_service_pb2 import LoginRequest, UnbindRequest
+from wxauth.v1.auth_service_pb2 import DeleteAccountRequest, LoginRequest, UnbindRequest
 
 RIGHT, WRONG = "correct horse battery", "wrong horse battery"
 
@@ -88,9 +88,7 @@ def test_who_is_gone_there_is_not_let_in_here(server: RunningServer, company: Co
 def test_wrong_passwords_and_unknown_users_look_alike(server: RunningServer) -> None:
     refusals = {
         refused(
-            lambda name=name: server.login(  # type: ignore[misc]
-                code=server.code(server.new_user()), username=name, password=WRONG
-            )
+            server.login, code=server.code(server.new_user()), username=name, password=WRONG
         ).message
         for name in ("zhangsan", "nobody", "Zhang San with spaces")
     }
@@ -103,7 +101,7 @@ def test_guessing_is_held_back_before_the_company_is_asked(
     user = server.new_user()
     for _ in range(5):
         code = server.code(user)
-        refused(lambda: server.login(code=code, username="zhangsan", password=WRONG))  # noqa: B023
+        refused(server.login, code=code, username="zhangsan", password=WRONG)
     refusal = refused(
         lambda: server.login(code=server.code(user), username="zhangsan", password=RIGHT)
     )
@@ -130,8 +128,64 @@ def test_a_company_that_is_down_is_no_answer(
     company.broken = False
     # The same request goes on where it stopped: WeChat is not asked again.
     assert not server.login(**fields).bound_now
-    # Nothing is held against the user for it.
-    assert server.rows("SELECT failures, pending FROM throttles WHERE failures + pending > 0") == []
+    # Whose password the company may have looked at has used up one of their ten.
+    assert server.rows("SELECT name, failures FROM throttles WHERE failures + pending > 0") == (
+        [(b"", 1)] if with_password else []
+    )
+
+
+def test_a_company_that_answers_wrong_passwords_with_errors_is_no_oracle(
+    server: RunningServer, company: Company
+) -> None:
+    """What may have been looked at counts for the guesser, and locks nobody's password."""
+    company.broken = True
+    user = server.new_user()
+    reasons = []
+    for _ in range(6):
+        code = server.code(user)
+        fields = {"code": code, "username": "x", "password": WRONG}
+        refusal = refused(server.login, **fields)
+        reasons.append(refusal.reason)
+    assert reasons == ["ACCOUNT_SOURCE_UNAVAILABLE"] * 5 + ["THROTTLED"]
+    assert len(company.asked) == 5
+    [(failures,)] = server.rows("SELECT failures FROM throttles WHERE openid = ''")
+    assert failures == 0
+
+
+@pytest.mark.parametrize("spelling", ["ZhangSan", "zhangsan  ", "zhāngsān", "zhang.san"])
+def test_spellings_that_the_company_may_take_for_one_are_counted_as_one(
+    server: RunningServer, spelling: str
+) -> None:
+    user = server.new_user()
+    for name in ("zhangsan", spelling) * 3:
+        code = server.code(user)
+        refusal = refused(server.login, code=code, username=name, password=WRONG)
+    assert refusal.reason == "THROTTLED"
+
+
+def test_a_name_that_the_company_does_not_say_again_is_remembered(
+    serve: Serve, company: Company
+) -> None:
+    server = serve(account_source=NAME, tables={"account_sources": [company.source]})
+    user, _ = first_login(server)
+    company.silent_about.add("username")
+    session_id = server.login(code=server.code(user)).session_id
+    assert server.validate(session_id).account.username == "zhangsan"
+    server.stub.Unbind(UnbindRequest(session_id=session_id, password=RIGHT), timeout=10)
+
+
+def test_a_refused_login_brings_nobody_back(server: RunningServer, company: Company) -> None:
+    user, session_id = first_login(server)
+    request = DeleteAccountRequest(session_id=session_id, password=RIGHT)
+    server.stub.DeleteAccount(request, timeout=10)
+    server.store.write(lambda tx: tx.execute("UPDATE accounts SET disabled_at = 1"))
+    refusal = refused(
+        lambda: server.login(code=server.code(user), username="zhangsan", password=RIGHT)
+    )
+    assert refusal.reason == "CREDENTIALS_INVALID"
+    [(username, deleted_at)] = server.rows("SELECT username, deleted_at FROM accounts")
+    assert username is None
+    assert deleted_at is not None
 
 
 def test_a_company_that_hangs_holds_up_nobody_else(server: RunningServer, company: Company) -> None:

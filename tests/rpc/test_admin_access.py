@@ -1,53 +1,26 @@
-"""AdminService: accounts are disabled, enabled and unlocked; and which accounts are meant."""
+"""AdminService: accounts are disabled, enabled and unlocked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from tests.admin_caller import PASSWORD, AdminCaller, admin_of, by_id, by_name
 from tests.canary import CANARY
+from tests.rpc.admin_acts import ON_ANY, ON_LOCAL, READS
 from tests.running_server import FakeClock, RunningServer, refused, running_server
 from tests.sandbox_server import RunningSandbox
 from wxauth.v1.admin_service_pb2 import (
-    AccountKey,
     DisableAccountRequest,
     EnableAccountRequest,
-    EndSessionsRequest,
     GetAccountRequest,
     ListAccountsRequest,
-    SetPasswordRequest,
-    SetPhoneRequest,
-    SetUsernameRequest,
     UnlockAccountRequest,
 )
-
-#: A way to do something to the account of a key.
-Act = Callable[[AdminCaller, AccountKey], Any]
-
-ON_LOCAL: dict[str, Act] = {
-    "SetPassword": lambda admin, key: admin.SetPassword(
-        SetPasswordRequest(account=key, password=PASSWORD)
-    ),
-    "SetPhone": lambda admin, key: admin.SetPhone(SetPhoneRequest(account=key)),
-    "SetUsername": lambda admin, key: admin.SetUsername(
-        SetUsernameRequest(account=key, username="other")
-    ),
-}
-ON_ANY: dict[str, Act] = {
-    "DisableAccount": lambda admin, key: admin.DisableAccount(DisableAccountRequest(account=key)),
-    "EnableAccount": lambda admin, key: admin.EnableAccount(EnableAccountRequest(account=key)),
-    "EndSessions": lambda admin, key: admin.EndSessions(EndSessionsRequest(account=key)),
-}
-CHANGES = ON_LOCAL | ON_ANY
-READS: dict[str, Act] = {
-    "GetAccount": lambda admin, key: admin.GetAccount(GetAccountRequest(account=key)),
-}
 
 
 def events(server: RunningServer) -> list[tuple[Any, ...]]:
@@ -198,76 +171,3 @@ def test_a_name_that_no_account_has_can_be_unlocked(
         request = UnlockAccountRequest(username=username)
         refusal = refused(admin.UnlockAccount, request)
         assert set(refusal.violations) == {"username"}
-
-
-# --- Which account -----------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", [*CHANGES, *READS])
-@pytest.mark.parametrize("key", [by_id("7"), by_name("nobody"), by_name("no body")], ids=str)
-def test_an_account_that_is_not_there(
-    timed: RunningServer, admin: AdminCaller, method: str, key: AccountKey
-) -> None:
-    refusal = refused((CHANGES | READS)[method], admin, key)
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
-    assert refusal.metadata == {"what": "account"}
-    assert events(timed) == []
-
-
-@pytest.mark.parametrize("method", [*CHANGES, *READS])
-@pytest.mark.parametrize(
-    ("key", "field"),
-    [
-        (AccountKey(), "account"),
-        (AccountKey(source="local"), "account"),
-        (by_id(""), "account.id"),
-        (by_id("a" * 129), "account.id"),
-        (by_id("a\0b"), "account.id"),
-        (by_name(""), "account.username"),
-        (by_name("a" * 257), "account.username"),
-        (by_id("1", "a" * 33), "account.source"),
-        (AccountKey(source="erp", username="zhangsan"), "account.username"),
-    ],
-    ids=str,
-)
-def test_a_key_that_names_no_account(
-    admin: AdminCaller, method: str, key: AccountKey, field: str
-) -> None:
-    refusal = refused((CHANGES | READS)[method], admin, key)
-    assert refusal.reason == "REQUEST_INVALID"
-    assert field in refusal.violations
-
-
-@pytest.mark.parametrize("method", ON_LOCAL)
-def test_what_only_accounts_of_our_own_have(admin: AdminCaller, method: str) -> None:
-    refusal = refused(ON_LOCAL[method], admin, by_id("1", "erp"))
-    assert "our own store" in refusal.violations["account.source"]
-
-
-@pytest.mark.parametrize("method", CHANGES)
-def test_who_has_left_is_seen_but_not_changed(
-    timed: RunningServer, admin: AdminCaller, clock: FakeClock, method: str
-) -> None:
-    admin.add("zhangsan", "1")
-    admin.add("lisi", "2")
-    timed.store.write(
-        lambda tx: tx.execute(
-            "UPDATE accounts SET username = NULL, username_key = NULL, disabled_at = :now,"
-            " deleted_at = :now WHERE id = '1'",
-            {"now": clock.ms},
-        )
-    )
-    before = timed.rows("SELECT * FROM accounts")
-
-    assert refused(CHANGES[method], admin, by_id("1")).metadata == {"what": "account"}
-
-    assert timed.rows("SELECT * FROM accounts") == before
-    seen = READS["GetAccount"](admin, by_id("1")).account
-    assert seen.delete_time.ToMilliseconds() == clock.ms
-
-    def listed(*, deleted: bool) -> list[str]:
-        answer = admin.ListAccounts(ListAccountsRequest(deleted=deleted))
-        return [account.id for account in answer.accounts]
-
-    assert (listed(deleted=True), listed(deleted=False)) == (["1"], ["2"])
-    assert refused(admin.add, "wangwu", "1").metadata == {"field": "id"}

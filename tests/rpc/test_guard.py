@@ -55,6 +55,15 @@ class _Faulty(AuthServiceServicer):
         self.left_s.append(deadline_of(context).left_s())
         return ValidateSessionResponse()
 
+    async def ListSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
+    async def RevokeSession(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
+    async def DeleteAccount(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
 
 @pytest.fixture(scope="module")
 def faulty() -> _Faulty:

@@ -63,6 +63,15 @@ class _Servicer(AuthServiceServicer):
     async def Logout(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise AssertionError("not called")
 
+    async def ListSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
+    async def RevokeSession(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
+    async def DeleteAccount(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
 
 @pytest.fixture
 def serving(server_loop: asyncio.AbstractEventLoop) -> Serving:

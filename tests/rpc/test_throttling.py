@@ -5,9 +5,10 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from tests.canary import CANARY
 from tests.rpc.conftest import Serve
 from tests.running_server import FakeClock, Refusal, RunningServer, refused
-from wxauth.v1.auth_service_pb2 import UnbindRequest
+from wxauth.v1.auth_service_pb2 import LoginRequest, UnbindRequest
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import load_keyring
 from wxauth_server.store.throttles import unlock_name
@@ -175,10 +176,30 @@ def test_an_address_has_a_limit_before_any_code_is_spent(serve: Serve) -> None:
 def test_all_together_have_a_limit(serve: Serve) -> None:
     server = serve(tables={"throttle": {"logins_per_s": 1}})
     user = server.new_user()
-    codes = [server.code(user) for _ in range(8)]
-    reasons = {refused(lambda code=code: server.login(code=code)).reason for code in codes}
+    codes = iter([server.code(user) for _ in range(8)])
+    reasons = {refused(lambda: server.login(code=next(codes))).reason for _ in range(8)}
     assert reasons == {"BINDING_REQUIRED", "THROTTLED"}
     assert ("THROTTLED", "ALL") in flushed(server)
+
+
+def test_invented_codes_take_no_place_from_those_who_have_one(guarded: RunningServer) -> None:
+    """While WeChat is slow to refuse them, who has a code and a password logs in."""
+    code = guarded.code(guarded.new_user())
+    guarded.sandbox.slow(700)
+    try:
+        invented = [
+            guarded.stub.Login.future(
+                LoginRequest(code=f"invented{number}", username=NAME, password=WRONG), timeout=10
+            )
+            for number in range(30)
+        ]
+        login = guarded.stub.Login.future(
+            LoginRequest(code=code, username=NAME, password=RIGHT), timeout=10
+        )
+        assert {refused(call.result).reason for call in invented} == {"CODE_INVALID"}
+        assert CANARY.keep(login.result().session_id)
+    finally:
+        guarded.sandbox.slow(0)
 
 
 def flushed(server: RunningServer) -> list[tuple[str, str | None]]:

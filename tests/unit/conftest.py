@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.running_server import FakeClock
-from tests.unit.managed_accounts import (
-    NOW_MS,
-    WatchedHasher,
-    WatchedStore,
-)
-from wxauth_server.accounts.manage import (
-    AccountManager,
-)
+from tests.unit.managed_accounts import NOW_MS, WatchedHasher, WatchedStore
+from wxauth_server.accounts.manage import AccountManager
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import KeyRing, create_keyring
 

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.running_server import TEST_COST
-from wxauth_server.accounts.manage import (
-    NewPassword,
-)
+from wxauth_server.accounts.manage import NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.source import LOCAL
 from wxauth_server.keyring import KeyRing

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.imported import BCRYPT
+from tests.unit.imported import BCRYPT, ids
 from wxauth_server.accounts.import_columns import ColumnMap
 from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused, FileRow
 from wxauth_server.accounts.import_json import JsonFile
@@ -30,11 +30,6 @@ def read(content: str | bytes, *, lines: bool = False, **said: str) -> list[File
 
 def file_of(*rows: str, lines: bool) -> str:
     return "\n".join(rows) if lines else "[" + ",\n".join(rows) + "]"
-
-
-def ids(rows: list[FileRow]) -> list[tuple[int, str]]:
-    """(line, id, or why it is refused) of each."""
-    return [(row.line, row.account.id if row.account else row.problem) for row in rows]
 
 
 def refusal(content: str, **options: Any) -> str:

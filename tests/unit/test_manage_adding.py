@@ -5,13 +5,7 @@ from __future__ import annotations
 import bcrypt
 import pytest
 
-from tests.unit.managed_accounts import (
-    NOW_MS,
-    PASSWORD,
-    WatchedHasher,
-    WatchedStore,
-    events,
-)
+from tests.unit.managed_accounts import NOW_MS, PASSWORD, WatchedHasher, WatchedStore, events
 from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import (
     AccountManager,

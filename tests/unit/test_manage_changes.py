@@ -19,23 +19,14 @@ from tests.unit.managed_accounts import (
 )
 from wxauth_server.accounts import manage_access
 from wxauth_server.accounts.account_fields import AccountRefused
-from wxauth_server.accounts.manage import (
-    AccountManager,
-    ForeignHash,
-    NewPassword,
-)
+from wxauth_server.accounts.manage import AccountManager, ForeignHash, NewPassword
 from wxauth_server.accounts.passwords import PasswordRefused
 from wxauth_server.accounts.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import KeyRing
 from wxauth_server.store.accounts import accounts_of_phone, find_account
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.throttles import (
-    ThrottleKey,
-    end_attempt,
-    find_throttle,
-    reserve_attempt,
-)
+from wxauth_server.store.throttles import ThrottleKey, end_attempt, find_throttle, reserve_attempt
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ class HttpSource:
         return cls(Service.of(settings, clock or SystemClock(), monotonic))
 
     @property
+    def places(self) -> int:
+        """Half of the connections: silent logins, which ask who is enabled, need some too."""
+        return max(1, self._service.pool.capacity // 2)
+
+    @property
     def full(self) -> bool:
         """Whether as many calls are under way as there are connections."""
         return self._service.pool.full

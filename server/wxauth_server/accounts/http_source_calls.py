@@ -124,14 +124,16 @@ class Call:
                 got = await service.pool.run(self._converse, body, budget_s)
         except TimeoutError:
             pass  # `got` says so; raised here, what it holds would hang on to the error
+        tried = isinstance(got, Answer)
         if isinstance(got, Failure):
+            tried = got.connected
             got = self._alarm(_fault_of(got), fair=self._is_fair(budget_s) or not got.timed_out)
         elif isinstance(got, Answer):
             result = read(got)
             if not isinstance(result, Faulty):
                 return result
             got = self._alarm(result)
-        raise AccountSourceUnavailable(got.retry_after_s)
+        raise AccountSourceUnavailable(got.retry_after_s, tried=tried)
 
     def _converse(self, body: bytes, budget_s: float) -> Answer | Failure | Faulty:
         """In a thread of the pool."""

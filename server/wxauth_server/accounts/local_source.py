@@ -35,6 +35,11 @@ class LocalSource:
         self._readers = readers
 
     @property
+    def places(self) -> None:
+        """As many as the password pool has."""
+        return None
+
+    @property
     def full(self) -> bool:
         return self._passwords.full
 

@@ -65,9 +65,8 @@ class UsernameTaken(AccountRefused):
 class AccountManager(AccessManager):
     """Changes the accounts in our own store. Blocking; thread-safe.
 
-    `context_words` are no passwords, `actor` is who the audit log shall say did
-    it. Every method raises StoreUnavailable when the store fails; whether the change
-    was made is unknown then, and it is safe to repeat.
+    `context_words` are no passwords. Every method raises StoreUnavailable when the store
+    fails; whether the change was made is unknown then, and it is safe to repeat.
     """
 
     def __init__(

@@ -52,6 +52,14 @@ class AccountSource(Protocol):
     name: str
 
     @property
+    def places(self) -> int | None:
+        """Passwords that may be looked at at a time.
+
+        None: as many as our own pool for that has room for, all such sources together.
+        """
+        ...
+
+    @property
     def full(self) -> bool:
         """Whether `verify` would be Overloaded now: then no code needs to be spent."""
         ...

@@ -107,6 +107,11 @@ class SqlSource:
         return cls(settings, database, hasher, passwords, monotonic)
 
     @property
+    def places(self) -> None:
+        """As many as the password pool has."""
+        return None
+
+    @property
     def full(self) -> bool:
         """Whether no query would be begun, or no hash checked."""
         return self._queries.full or self._passwords.full

@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wxauth_server.accounts.source import LOCAL
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.keyring import KeyRing, Purpose
 from wxauth_server.store.audit import Event, record_event
@@ -29,6 +30,7 @@ from wxauth_server.store.throttles import (
     ThrottleKey,
     ThrottleRecord,
     end_attempt,
+    find_throttle,
     forgive,
     reserve_attempt,
 )
@@ -79,8 +81,8 @@ class NameDigests:
 
     def of(self, source: str, username: str) -> bytes:
         """32 bytes. A name that RFC 8265 refuses has one too: other systems have such names."""
-        mapped = username_key(username) or unicodedata.normalize("NFC", username).casefold()
-        return self._digest("username", source, mapped)
+        ours = source == LOCAL and username_key(username)
+        return self._digest("username", source, ours or _coarse(username))
 
     def of_id(self, source: str, account_id: str) -> bytes:
         """For an account that has no username."""
@@ -88,6 +90,16 @@ class NameDigests:
 
     def _digest(self, *parts: str) -> bytes:
         return hmac.digest(self._key, "\0".join(parts).encode(), hashlib.sha256)
+
+
+def _coarse(username: str) -> str:
+    """What no other system tells apart: how it compares names is its own rule.
+
+    MySQL may take case, accents and blanks at the end for nothing. Names that share
+    a counter though they are two do no harm; spellings of one name that do not, would.
+    """
+    folded = unicodedata.normalize("NFKD", username.casefold()).casefold()
+    return "".join(filter(str.isalnum, folded)) or username.strip()
 
 
 @dataclass(frozen=True)
@@ -115,13 +127,6 @@ class Guess:
         yield from sorted((self.of_user, self.of_name, self.of_both))
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """The attempt may be made. With `locked` it must fail, as slowly as others."""
-
-    locked: bool
-
-
 class MustWait(Exception):
     """The attempt may not be made yet: nothing of it is reserved.
 
@@ -134,12 +139,14 @@ class MustWait(Exception):
         self.for_ms = for_ms
 
 
-def reserve(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: int) -> Reserved:
-    """Count the attempt as begun, before the password is looked at.
+def reserve(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: int) -> bool:
+    """Count the attempt as begun, before the password is looked at; whether the name is locked.
 
+    The attempt must fail then, as slowly as others.
     Every attempt under way counts as if it would fail: where it would then be one
     too many, others wait for its end. Raises: MustWait.
     """
+    before = find_throttle(tx, guess.of_name)
     rows = {
         key: reserve_attempt(
             tx,
@@ -161,7 +168,10 @@ def reserve(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: in
     undecided = not locked and name.failures + name.pending > limits.failures_before_lock
     if undecided or None in waits:
         raise MustWait(None)
-    return Reserved(locked)
+    if locked and (before is None or before.failures < limits.failures_before_lock):
+        # By attempts that never ended, or by a limit that was lowered.
+        _record_lock(tx, guess, account=None, client_address="", now_ms=now_ms)
+    return locked
 
 
 def succeeded(tx: Transaction, guess: Guess) -> None:
@@ -185,15 +195,17 @@ def failed(
     """The password was wrong. Records it when this puts the password out of use."""
     failures = {key: end_attempt(tx, key, failed_at=now_ms) for key in guess}
     if failures[guess.of_name] == limits.failures_before_lock:
-        record_event(
-            tx,
-            Event.PASSWORD_LOCKED,
-            now_ms=now_ms,
-            app_id=guess.app_id,
-            openid=guess.openid,
-            account=account,
-            client_address=client_address,
-        )
+        _record_lock(tx, guess, account=account, client_address=client_address, now_ms=now_ms)
+
+
+def failed_unheard(tx: Transaction, guess: Guess, *, now_ms: int) -> None:
+    """The password may have been looked at, and the answer was none.
+
+    Held against the WeChat user, and not against the name: an account system that
+    is out of order would lock everybody's.
+    """
+    for key in guess:
+        end_attempt(tx, key, failed_at=None if key == guess.of_name else now_ms)
 
 
 def given_up(tx: Transaction, guess: Guess) -> None:
@@ -208,7 +220,27 @@ def _wait_ms(
     """How long until the attempt may be made; None if the end of others decides."""
     if row.failures < before_wait:
         return 0 if row.failures + row.pending <= before_wait else None
-    left_ms = row.failed_at + limits.wait_ms(row.failures, before_wait) - now_ms
+    wait_ms = limits.wait_ms(row.failures, before_wait)
+    left_ms = row.failed_at + wait_ms - now_ms
     if left_ms > 0:
-        return left_ms
+        return min(left_ms, wait_ms)  # the clock may have been set back
     return 0 if row.pending == 1 else None
+
+
+def _record_lock(
+    tx: Transaction,
+    guess: Guess,
+    *,
+    account: tuple[str, str] | None,
+    client_address: str,
+    now_ms: int,
+) -> None:
+    record_event(
+        tx,
+        Event.PASSWORD_LOCKED,
+        now_ms=now_ms,
+        app_id=guess.app_id,
+        openid=guess.openid,
+        account=account,
+        client_address=client_address,
+    )

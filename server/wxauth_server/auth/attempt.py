@@ -54,6 +54,16 @@ class ConfirmationNeeded(Exception):
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """An account that its source has just said is enabled."""
+
+    source: str
+    account: SourceAccount
+    #: When it was asked, milliseconds since 1970.
+    asked_ms: int
+
+
+@dataclass(frozen=True)
 class LoginAttempt:
     """A WeChat user, known from a spent code, who wants a session of an app."""
 
@@ -63,9 +73,7 @@ class LoginAttempt:
     #: Who WeChat said it is.
     person: ExchangeRecord
     client: ClientInfo
-    #: The account that its source has just said is enabled, and when it was asked.
-    confirmed: SourceAccount | None = None
-    asked_ms: int = 0
+    confirmed: Confirmed | None = None
 
     def require_enabled(
         self, tx: Transaction, account: tuple[str, str], *, now_ms: int
@@ -78,19 +86,19 @@ class LoginAttempt:
         if source == LOCAL:
             return None  # its row is locked
         confirmed = self.confirmed
-        if confirmed is None or confirmed.id != account_id or not confirmed.enabled:
+        if confirmed is None or (confirmed.source, confirmed.account.id) != account:
             raise ConfirmationNeeded(account)
         if not mirror_account(
             tx,
             source,
             account_id,
-            username=confirmed.username,
-            display_name=confirmed.display_name,
-            asked_ms=self.asked_ms,
+            username=confirmed.account.username,
+            display_name=confirmed.account.display_name,
+            asked_ms=confirmed.asked_ms,
             now_ms=now_ms,
         ):
             raise ConfirmationNeeded(account)
-        return confirmed
+        return confirmed.account
 
     def record(
         self,

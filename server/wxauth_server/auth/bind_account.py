@@ -42,6 +42,7 @@ from wxauth_server.store.bindings import (
 from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.keys import note_key_in_use
+from wxauth_server.store.mirrored_accounts import note_account
 from wxauth_server.store.sessions import (
     Cause,
     SessionRecord,
@@ -85,8 +86,8 @@ def log_in_with_credentials(
     but with `rebind` what is in the way ends.
     """
     source, account_id = attempt.app.account_source, verified.account.id
-    # Makes the row that the lock needs, where the account's home is elsewhere.
-    attempt.require_enabled(tx, (source, account_id), now_ms=now_ms)
+    if source != LOCAL:  # its home is elsewhere: the lock needs a row here
+        note_account(tx, source, account_id, now_ms=now_ms)
     account = lock_enabled_account(
         tx, source, account_id, password_version=verified.password_version
     )

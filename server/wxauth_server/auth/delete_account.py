@@ -9,18 +9,17 @@ from wxauth_server.accounts.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.apps import Apps
 from wxauth_server.auth.erase_traces import erase_traces
+from wxauth_server.auth.exchange_code import RETRY_WITHIN_MS
 from wxauth_server.auth.prove_owner import OwnerProof, Proof
 from wxauth_server.auth.pseudonyms import Pseudonyms
-from wxauth_server.auth.validate_session import LiveSession, SessionValidator
-from wxauth_server.clock import Clock
+from wxauth_server.auth.validate_session import LiveSession, SessionValidator, was_live
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AuthError, ProofInvalid, SessionRevoked
-from wxauth_server.pools import BoundedPool
+from wxauth_server.errors import SessionRevoked
 from wxauth_server.store.accounts import AccountRecord, lock_enabled_account
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.deleted_accounts import delete_account
 from wxauth_server.store.departures import delete_bindings_of_account, note_departures
-from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.interface import Transaction
 from wxauth_server.store.own_sessions import sessions_not_ended
 from wxauth_server.store.sessions import (
     Cause,
@@ -56,9 +55,6 @@ class DeleteAccountFlow:
         owner: OwnerProof,
         names: NameDigests,
         pseudonyms: Pseudonyms,
-        store: Store,
-        clock: Clock,
-        writer_pool: BoundedPool,
         on_deleted: Callable[[], None],
     ) -> None:
         self._apps = apps
@@ -66,9 +62,6 @@ class DeleteAccountFlow:
         self._owner = owner
         self._names = names
         self._pseudonyms = pseudonyms
-        self._store = store
-        self._clock = clock
-        self._writer_pool = writer_pool
         self._on_deleted = on_deleted
 
     async def delete(self, session_id: str, proof: Proof, deadline: Deadline) -> DeleteResult:
@@ -77,22 +70,15 @@ class DeleteAccountFlow:
         Raises: what AuthService.DeleteAccount lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        proven = await self._owner.prove(live, proof, Event.DELETE_REFUSED, deadline)
-        now_ms = self._clock.now_ms()
-
-        def transaction(tx: Transaction) -> DeleteResult | SessionRevoked | ProofInvalid:
-            refusal = self._owner.settle(tx, proven, live, now_ms=now_ms)
-            return refusal or self._delete(tx, live, now_ms)
-
-        try:
-            outcome = await self._writer_pool.run(self._store.write, transaction)
-        except AuthError:
-            await self._owner.drop(proven)
-            raise
-        if not isinstance(outcome, DeleteResult):
-            raise outcome
+        result = await self._owner.act(
+            live,
+            proof,
+            Event.DELETE_REFUSED,
+            deadline,
+            lambda tx, now_ms: self._delete(tx, live, now_ms),
+        )
         self._on_deleted()
-        return outcome
+        return result
 
     def _delete(
         self, tx: Transaction, live: LiveSession, now_ms: int
@@ -106,9 +92,11 @@ class DeleteAccountFlow:
             cause = current.ended_cause if current else None
             return SessionRevoked(cause or Cause.ACCOUNT_DISABLED)
         note_departures(tx, account.key, now_ms=now_ms)
-        bindings_ended = delete_bindings_of_account(tx, account.key)
+        bindings_ended = delete_bindings_of_account(
+            tx, account.key, logins_since_ms=now_ms - RETRY_WITHIN_MS
+        )
         sessions_ended = sum(
-            self._is_live(each, now_ms) for each in sessions_not_ended(tx, account.key)
+            self._was_live(each, now_ms) for each in sessions_not_ended(tx, account.key)
         )
         end_sessions_of_account(tx, account.key, Cause.ACCOUNT_DELETED, now_ms=now_ms)
         self._forget_failures(tx, account, session.username)
@@ -132,13 +120,9 @@ class DeleteAccountFlow:
         )
         return DeleteResult(account.key, bindings_ended, sessions_ended)
 
-    def _is_live(self, session: SessionRecord, now_ms: int) -> bool:
+    def _was_live(self, session: SessionRecord, now_ms: int) -> bool:
         app = self._apps.get(session.app_id)
-        return (
-            app is not None
-            and session.last_seen_at + app.limits.idle_ms > now_ms
-            and session.login_at + app.limits.absolute_ms > now_ms
-        )
+        return app is not None and was_live(session, app.limits, now_ms)
 
     def _forget_failures(
         self, tx: Transaction, account: AccountRecord, username: str | None

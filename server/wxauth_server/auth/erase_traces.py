@@ -25,6 +25,8 @@ from wxauth_server.store.interface import Transaction
 #: How long after somebody left there may still come an audit event of before: of a
 #: login that was under way, or of refusals that were counted in memory.
 LATE_EVENT_MS = 60_000
+#: Departures that are looked at in one transaction; most of them are done already.
+_MOST_LOOKED_AT = 500
 
 
 def erase_traces(
@@ -41,9 +43,9 @@ def erase_traces(
     """
     done = 0
     departure = None
-    while done < limit:
+    for _ in range(_MOST_LOOKED_AT):
         departure = next_departure(tx, after=departure, account=account)
-        if departure is None:
+        if departure is None or done >= limit:
             break
         rows = limit - done
         if not departure.openid:

@@ -15,6 +15,7 @@ from wxauth_server.accounts.source import SourceAccount
 from wxauth_server.accounts.throttle import Guess, given_up, succeeded
 from wxauth_server.auth.attempt import (
     ConfirmationNeeded,
+    Confirmed,
     Credentials,
     LoginAsked,
     LoginAttempt,
@@ -112,7 +113,8 @@ class LoginFinisher:
             if login.request.credentials is None:
                 outcome = await self._without_credentials(login)
             else:
-                outcome = await self._with_credentials(login, login.request.credentials)
+                with self._verifier.place(login.attempt.app.account_source):
+                    outcome = await self._with_credentials(login, login.request.credentials)
             if not isinstance(outcome, Changed):
                 return outcome
         raise StoreUnavailable
@@ -144,7 +146,9 @@ class LoginFinisher:
                 confirmed = await self._enabled(needed.account, login.deadline)
                 if confirmed is None:
                     return await self._refuse(login, AccountDisabled(), needed.account)
-                attempt = dataclasses.replace(attempt, confirmed=confirmed, asked_ms=asked_ms)
+                attempt = dataclasses.replace(
+                    attempt, confirmed=Confirmed(needed.account[0], confirmed, asked_ms)
+                )
                 continue
             if not isinstance(outcome, PhoneNumberNeeded):
                 return outcome
@@ -189,7 +193,9 @@ class LoginFinisher:
             )
         except CredentialsInvalid as error:
             return await self._refuse(login, CredentialsInvalid(), error.account, guess)
-        attempt = dataclasses.replace(attempt, confirmed=verified.account, asked_ms=asked_ms)
+        attempt = dataclasses.replace(
+            attempt, confirmed=Confirmed(source, verified.account, asked_ms)
+        )
         now_ms = self._clock.now_ms()
 
         def step(tx: Transaction) -> Outcome:

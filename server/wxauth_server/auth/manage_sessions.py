@@ -21,10 +21,7 @@ from wxauth_server.store.bindings import (
     forbid_sibling_login,
     lock_binding,
 )
-from wxauth_server.store.ended_sessions import (
-    end_sessions_but,
-    end_some_sessions_of_app,
-)
+from wxauth_server.store.ended_sessions import end_sessions_but, end_some_sessions_of_app
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.own_sessions import find_session_by_handle
 from wxauth_server.store.session_keys import erase_session_key_without_session

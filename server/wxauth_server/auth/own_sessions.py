@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from wxauth_server.auth.validate_session import LiveSession, SessionValidator
+from wxauth_server.auth.validate_session import LiveSession, SessionValidator, was_live
 from wxauth_server.clock import Clock
 from wxauth_server.errors import RequestInvalid, SessionExpired, SessionRevoked
 from wxauth_server.pools import Pools
@@ -124,11 +124,9 @@ def _revoke(
         return RequestInvalid(
             ("session_handle", "this account has no session with this handle here")
         )
-    expired = (
-        session.last_seen_at + limits.idle_ms <= now_ms
-        or session.login_at + limits.absolute_ms <= now_ms
-    )
-    if expired or not end_session(tx, session.digest, Cause.LOGOUT, now_ms=now_ms):
+    if not was_live(session, limits, now_ms) or not end_session(
+        tx, session.digest, Cause.LOGOUT, now_ms=now_ms
+    ):
         return None
     erase_session_key_without_session(
         tx,

@@ -64,15 +64,15 @@ def start_session(
     has just stored it; ConfirmationNeeded when the account's source has to be asked.
     """
     app, openid, client = attempt.app, attempt.person.openid, attempt.client
-    names = attempt.require_enabled(tx, account.key, now_ms=now_ms) or account
+    said = attempt.require_enabled(tx, account.key, now_ms=now_ms) or account
     session = SessionRecord.beginning(
         digest=new.digest,
         handle=new.handle,
         app_id=app.app_id,
         openid=openid,
         account=account.key,
-        username=names.username,
-        display_name=names.display_name,
+        username=said.username or account.username,
+        display_name=said.display_name or account.display_name,
         unionid=unionid,
         now_ms=now_ms,
     )

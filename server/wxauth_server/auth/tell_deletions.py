@@ -13,6 +13,7 @@ from wxauth_server.errors import AuthError
 from wxauth_server.pools import Pools
 from wxauth_server.store.deleted_accounts import (
     UntoldDeletion,
+    is_untold_deletion,
     list_untold_deletions,
     note_deletion_told,
 )
@@ -97,6 +98,11 @@ class DeletionTeller:
 
     async def _tell(self, source: AccountSource, deletion: UntoldDeletion) -> bool:
         """Whether the source has heard."""
+        still = await self._pools.readers.run(
+            self._store.read, lambda tx: is_untold_deletion(tx, deletion)
+        )
+        if not still:  # the user has begun anew, while others were being told
+            return True
         try:
             await source.tell_deleted(deletion.id, Deadline(PATIENCE_S))
         except AuthError as error:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wxauth_server.auth.prove_owner import OwnerProof, Proof
-from wxauth_server.auth.validate_session import LiveSession, SessionValidator
-from wxauth_server.clock import Clock
+from wxauth_server.auth.validate_session import LiveSession, SessionValidator, was_live
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AuthError, ProofInvalid, SessionRevoked
-from wxauth_server.pools import BoundedPool
+from wxauth_server.errors import SessionRevoked
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.bindings import delete_binding, forbid_sibling_login, lock_binding
-from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.interface import Transaction
 from wxauth_server.store.sessions import (
     Cause,
     SessionRecord,
@@ -32,20 +30,9 @@ class UnbindResult:
 class UnbindFlow:
     """Unbinds."""
 
-    def __init__(
-        self,
-        *,
-        validator: SessionValidator,
-        owner: OwnerProof,
-        store: Store,
-        clock: Clock,
-        writer_pool: BoundedPool,
-    ) -> None:
+    def __init__(self, *, validator: SessionValidator, owner: OwnerProof) -> None:
         self._validator = validator
         self._owner = owner
-        self._store = store
-        self._clock = clock
-        self._writer_pool = writer_pool
 
     async def unbind(self, session_id: str, proof: Proof, deadline: Deadline) -> UnbindResult:
         """Check the session, then the proof, then end binding and sessions in one step.
@@ -53,21 +40,13 @@ class UnbindFlow:
         Raises: what AuthService.Unbind lists in the contract.
         """
         live = await self._validator.validate(session_id)
-        proven = await self._owner.prove(live, proof, Event.UNBIND_REFUSED, deadline)
-        now_ms = self._clock.now_ms()
-
-        def transaction(tx: Transaction) -> UnbindResult | SessionRevoked | ProofInvalid:
-            refusal = self._owner.settle(tx, proven, live, now_ms=now_ms)
-            return refusal or _unbind(tx, live, now_ms)
-
-        try:
-            outcome = await self._writer_pool.run(self._store.write, transaction)
-        except AuthError:
-            await self._owner.drop(proven)
-            raise
-        if isinstance(outcome, UnbindResult):
-            return outcome
-        raise outcome
+        return await self._owner.act(
+            live,
+            proof,
+            Event.UNBIND_REFUSED,
+            deadline,
+            lambda tx, now_ms: _unbind(tx, live, now_ms),
+        )
 
 
 def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | SessionRevoked:
@@ -96,12 +75,4 @@ def _unbind(tx: Transaction, live: LiveSession, now_ms: int) -> UnbindResult | S
         account=session.account,
         session_handle=session.handle,
     )
-    limits = live.app.limits
-    return UnbindResult(
-        session,
-        sum(
-            each.last_seen_at + limits.idle_ms > now_ms
-            and each.login_at + limits.absolute_ms > now_ms
-            for each in ended
-        ),
-    )
+    return UnbindResult(session, sum(was_live(each, live.app.limits, now_ms) for each in ended))

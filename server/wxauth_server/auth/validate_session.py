@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wxauth_server.apps import App, Apps
+from wxauth_server.apps import App, Apps, SessionLimits
 from wxauth_server.auth.last_seen import LastSeen
 from wxauth_server.clock import Clock
 from wxauth_server.errors import SessionExpired, SessionInvalid, SessionRevoked
@@ -75,4 +75,12 @@ def check_live(record: SessionRecord, app: App, now_ms: int) -> LiveSession:
         idle_end_ms,
         absolute_end_ms,
         min(limits.touch_after_ms, end_ms - now_ms),
+    )
+
+
+def was_live(session: SessionRecord, limits: SessionLimits, now_ms: int) -> bool:
+    """Whether a session that has just been ended was within its limits."""
+    return (
+        session.last_seen_at + limits.idle_ms > now_ms
+        and session.login_at + limits.absolute_ms > now_ms
     )

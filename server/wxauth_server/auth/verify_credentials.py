@@ -12,22 +12,28 @@ import contextlib
 import time
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-from wxauth_server.accounts.source import AccountSource, VerifiedAccount
+from wxauth_server.accounts.source import LOCAL, AccountSource, VerifiedAccount
 from wxauth_server.accounts.throttle import (
     Guess,
     MustWait,
     NameDigests,
-    Reserved,
     ThrottleLimits,
     failed,
+    failed_unheard,
     given_up,
     reserve,
 )
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
-from wxauth_server.errors import AuthError, CredentialsInvalid, Overloaded, Throttled
+from wxauth_server.errors import (
+    AccountSourceUnavailable,
+    AuthError,
+    CredentialsInvalid,
+    Overloaded,
+    Throttled,
+)
 from wxauth_server.pools import Pools
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import SessionRecord
@@ -60,10 +66,8 @@ class CredentialVerifier:
         clock: Clock,
     ) -> None:
         self.sources = sources
-        # As many as the password pool has room for, so that nobody whose code is spent
-        # finds it full.
-        self._most_inside = pools.passwords.capacity
-        self._inside: Counter[str] = Counter()
+        self._places_of_our_own = pools.passwords.capacity
+        self._taken: Counter[str] = Counter()
         self._names = names
         self._limits = limits
         self._store = store
@@ -74,20 +78,33 @@ class CredentialVerifier:
             weakref.WeakValueDictionary()
         )
 
-    @contextlib.contextmanager
-    def admitted(self, source: str) -> Iterator[None]:
-        """A place for an attempt, to be taken before its code is spent.
-
-        Raises: Overloaded, at once.
-        """
+    def require_place(self, source: str) -> None:
+        """Raises: Overloaded when there is no place: then no code needs to be spent."""
         known = self.sources.get(source)
-        if self._inside[source] >= self._most_inside or (known is not None and known.full):
+        places = known.places if known is not None else None
+        if self._taken[self._kind_of_place(source)] >= (places or self._places_of_our_own):
             raise Overloaded
-        self._inside[source] += 1
+        if known is not None and known.full:
+            raise Overloaded
+
+    @contextlib.contextmanager
+    def place(self, source: str) -> Iterator[None]:
+        """A place for an attempt, from before it is reserved to its end.
+
+        So many wait for a password to be looked at, and no more. To be taken when the
+        code is spent, so that invented codes take none. Raises: Overloaded, at once.
+        """
+        self.require_place(source)
+        kind = self._kind_of_place(source)
+        self._taken[kind] += 1
         try:
             yield
         finally:
-            self._inside[source] -= 1
+            self._taken[kind] -= 1
+
+    def _kind_of_place(self, source: str) -> str:
+        known = self.sources.get(source)
+        return LOCAL if known is None or known.places is None else source
 
     def guess(self, source: str, username: str, *, app_id: str, openid: str) -> Guess:
         """The attempt of a WeChat user on a username."""
@@ -111,10 +128,10 @@ class CredentialVerifier:
         after a success; Throttled, Overloaded, AccountSourceUnavailable and
         StoreUnavailable, after which there is nothing to end.
         """
-        reserved = await self._reserve(guess, deadline)
-        async with self._given_up_on_failure(guess):
+        locked = await self._reserve(guess, deadline)
+        async with self._ended_on_failure(guess):
             return await self.sources[source].verify(
-                username, password, deadline, allowed=not reserved.locked
+                username, password, deadline, allowed=not locked
             )
 
     async def verify_owner(
@@ -122,8 +139,8 @@ class CredentialVerifier:
     ) -> VerifiedAccount:
         """Check the password of a session's account. Raises: as `verify`."""
         source = self.sources.get(session.account_source)
-        reserved = await self._reserve(guess, deadline)
-        async with self._given_up_on_failure(guess):
+        locked = await self._reserve(guess, deadline)
+        async with self._ended_on_failure(guess):
             if source is None:  # no longer configured
                 raise CredentialsInvalid(session.account)
             return await source.verify_owner(
@@ -131,13 +148,12 @@ class CredentialVerifier:
                 session.username,
                 password,
                 deadline,
-                allowed=not reserved.locked,
+                allowed=not locked,
             )
 
     async def give_up(self, guess: Guess) -> None:
         """End an attempt that came to nothing, if the store lets us."""
-        with contextlib.suppress(AuthError):
-            await self._writer.run(self._store.write, lambda tx: given_up(tx, guess))
+        await self._end(lambda tx: given_up(tx, guess))
 
     def failed(
         self,
@@ -158,7 +174,7 @@ class CredentialVerifier:
             now_ms=now_ms,
         )
 
-    async def _reserve(self, guess: Guess, deadline: Deadline) -> Reserved:
+    async def _reserve(self, guess: Guess, deadline: Deadline) -> bool:
         turn = self._turns.setdefault(guess, asyncio.Lock())
         end = time.monotonic() + min(_PATIENCE_S, deadline.left_s() / 2)
         try:
@@ -183,12 +199,23 @@ class CredentialVerifier:
             turn.release()
 
     @contextlib.asynccontextmanager
-    async def _given_up_on_failure(self, guess: Guess) -> AsyncIterator[None]:
-        # A caller who goes away is another matter: the attempt may have been made.
+    async def _ended_on_failure(self, guess: Guess) -> AsyncIterator[None]:
         try:
             yield
         except CredentialsInvalid:
             raise
+        except AccountSourceUnavailable as failure:
+            if failure.tried:
+                now_ms = self._clock.now_ms()
+                await self._end(lambda tx: failed_unheard(tx, guess, now_ms=now_ms))
+            else:
+                await self.give_up(guess)
+            raise
         except AuthError:
             await self.give_up(guess)
             raise
+
+    async def _end(self, end: Callable[[Transaction], None]) -> None:
+        # What the store does not take counts as failed in half a minute.
+        with contextlib.suppress(AuthError):
+            await self._writer.run(self._store.write, end)

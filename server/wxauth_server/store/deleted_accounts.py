@@ -60,6 +60,20 @@ def list_untold_deletions(tx: Transaction, source: str, *, limit: int) -> list[U
     return [UntoldDeletion._make(row) for row in rows]
 
 
+def is_untold_deletion(tx: Transaction, deletion: UntoldDeletion) -> bool:
+    """Whether the user is still gone, and the source does not know."""
+    return bool(
+        tx.execute(
+            """
+            SELECT id FROM accounts
+            WHERE source = :source AND id = :id AND deleted_at = :deleted_at
+              AND deletion_told_at IS NULL
+            """,
+            deletion._asdict(),
+        )
+    )
+
+
 def note_deletion_told(tx: Transaction, deletion: UntoldDeletion, *, now_ms: int) -> None:
     """The source knows; nothing if the user has begun anew or left once more meanwhile."""
     tx.execute(

@@ -82,21 +82,31 @@ def note_former_wechat_user(
     )
 
 
-def delete_bindings_of_account(tx: Transaction, account: tuple[str, str]) -> int:
+def delete_bindings_of_account(
+    tx: Transaction, account: tuple[str, str], *, logins_since_ms: int
+) -> int:
     """End every binding of an account, its logins that are under way too; how many bindings.
 
-    A login that waits for its password or its source finds its exchange gone.
+    A login that began since then and waits for its password or its source finds its
+    exchange gone.
     """
     parameters = {"source": account[0], "account_id": account[1]}
-    for table in ("exchanges", "no_sibling"):
-        tx.execute(
-            f"""
-            DELETE FROM {table} WHERE (app_id, openid) IN (
-              SELECT app_id, openid FROM bindings WHERE {_OF_ACCOUNT}
-            )
-            """,  # noqa: S608
-            parameters,
+    tx.execute(
+        f"""
+        DELETE FROM exchanges WHERE exchanged_at >= :since AND (app_id, openid) IN (
+          SELECT app_id, openid FROM bindings WHERE {_OF_ACCOUNT}
         )
+        """,  # noqa: S608
+        parameters | {"since": logins_since_ms},
+    )
+    tx.execute(
+        f"""
+        DELETE FROM no_sibling WHERE (app_id, openid) IN (
+          SELECT app_id, openid FROM bindings WHERE {_OF_ACCOUNT}
+        )
+        """,  # noqa: S608
+        parameters,
+    )
     return len(
         tx.execute(f"DELETE FROM bindings WHERE {_OF_ACCOUNT} RETURNING openid", parameters)  # noqa: S608
     )

@@ -9,6 +9,18 @@ from __future__ import annotations
 from wxauth_server.store.interface import Transaction
 
 
+def note_account(tx: Transaction, source: str, account_id: str, *, now_ms: int) -> None:
+    """Make a row for an account that has none, with nothing but its id."""
+    tx.execute(
+        """
+        INSERT INTO accounts (source, id, password_version, created_at)
+        VALUES (:source, :id, 1, :now)
+        ON CONFLICT (source, id) DO NOTHING
+        """,
+        {"source": source, "id": account_id, "now": now_ms},
+    )
+
+
 def mirror_account(
     tx: Transaction,
     source: str,
@@ -21,8 +33,9 @@ def mirror_account(
 ) -> bool:
     """Store what an account's source said when it was asked, also in its sessions.
 
-    Who had left by then and comes back, begins anew. False if the user has left
-    since: what the source said is out of date.
+    A name that it did not say stays as it was. Who had left by then and comes back,
+    begins anew. False if the user has left since: what the source said is out of
+    date.
     """
     names = {
         "source": source,
@@ -32,16 +45,18 @@ def mirror_account(
     }
     changed = tx.execute(
         """
-        INSERT INTO accounts (source, id, username, display_name, password_version, created_at)
-        VALUES (:source, :id, :username, :display_name, 1, :now)
-        ON CONFLICT (source, id) DO UPDATE SET
-          username = :username, display_name = :display_name,
+        UPDATE accounts SET
+          username = COALESCE(:username, username),
+          display_name = COALESCE(:display_name, display_name),
           deleted_at = NULL, deletion_told_at = NULL
-        WHERE COALESCE(deleted_at, 0) < :asked AND (
-          COALESCE(username, '') <> COALESCE(:username, '')
-          OR COALESCE(display_name, '') <> COALESCE(:display_name, '')
-          OR deleted_at IS NOT NULL
-        )
+        WHERE source = :source AND id = :id
+          -- Before the source was asked, or by a clock that was set back since.
+          AND (COALESCE(deleted_at, 0) < :asked OR deleted_at > :now)
+          AND (
+            COALESCE(username, '') <> COALESCE(:username, username, '')
+            OR COALESCE(display_name, '') <> COALESCE(:display_name, display_name, '')
+            OR deleted_at IS NOT NULL
+          )
         RETURNING id
         """,
         names | {"asked": asked_ms, "now": now_ms},
@@ -49,7 +64,9 @@ def mirror_account(
     if changed:
         tx.execute(
             """
-            UPDATE sessions SET username = :username, display_name = :display_name
+            UPDATE sessions SET
+              username = COALESCE(:username, username),
+              display_name = COALESCE(:display_name, display_name)
             WHERE account_source = :source AND account_id = :id AND ended_at IS NULL
             """,
             names,

@@ -233,6 +233,10 @@ _GUESSING_AND_OPERATORS = Migration(
           PRIMARY KEY (account_source, account_id, app_id, openid)
         )
         """,
+        """
+        CREATE INDEX departures_by_age
+          ON departures (left_at, account_source, account_id, app_id, openid)
+        """,
         # Who did it: user, admin or command; NULL in rows from before: a user or a
         # command. An event with a count_key stands for `count` of them in one
         # minute; the key is a digest of the minute and of everything else it tells.

@@ -36,8 +36,10 @@ def reserve_attempt(
     """Count an attempt as begun, and hold the row; the row with it.
 
     Failures of over `forget_ms` ago are forgotten. Attempts that were begun over
-    `lapse_ms` ago and never ended count as failures of then.
+    `lapse_ms` ago and never ended count as failures of then; so do those that were
+    begun later than now, since the clock was set back.
     """
+    lapsed = "(reserved_at < :now - :lapse OR reserved_at > :now + :lapse)"
     [row] = tx.execute(
         f"""
         INSERT INTO throttles (name, app_id, openid, {_COLUMNS})
@@ -45,11 +47,9 @@ def reserve_attempt(
         ON CONFLICT (name, app_id, openid) DO UPDATE SET
           failures =
             CASE WHEN failed_at < :now - :forget THEN 0 ELSE failures END
-            + CASE WHEN reserved_at < :now - :lapse THEN pending ELSE 0 END,
-          failed_at =
-            CASE WHEN reserved_at < :now - :lapse AND pending > 0
-            THEN reserved_at ELSE failed_at END,
-          pending = CASE WHEN reserved_at < :now - :lapse THEN 0 ELSE pending END + 1,
+            + CASE WHEN {lapsed} THEN pending ELSE 0 END,
+          failed_at = CASE WHEN {lapsed} AND pending > 0 THEN reserved_at ELSE failed_at END,
+          pending = CASE WHEN {lapsed} THEN 0 ELSE pending END + 1,
           reserved_at = :now
         RETURNING {_COLUMNS}
         """,  # noqa: S608
