@@ -2,8 +2,8 @@
 
 A JSON file of mode 0600. Each key has a purpose and never serves another one:
 `pepper` keys the hashes of passwords; `seal` encrypts WeChat's session_keys;
-`digest` is for digests of names that must not be guessed back, which nothing
-makes yet: it is there so that a ring of today serves a later version.
+`digest` is for digests of names that must not be guessed back: usernames that
+were tried, openids where the audit log leaves the database, pseudonyms.
 The active key of a purpose is used for what is new; the others still open what
 is old, or wait to become active until every server has them.
 """

@@ -33,6 +33,7 @@ from wxauth_server import errors
 from wxauth_server.config import DEMO_APP_ID, load_configuration
 from wxauth_server.rpc.server import CHANNEL_OPTIONS
 from wxauth_server.rpc.status import STATUS_OF_REASON
+from wxauth_server.settings import ThrottleSettings
 from wxauth_server.store.sessions import Cause
 from wxauth_server.store.sqlite import DATABASE_NAME
 
@@ -443,3 +444,18 @@ def test_every_dependency_has_a_reason() -> None:
     for page in PAGES:
         for extra in re.findall(r"\.\[([a-z]+)\]", page.read_text("utf-8")):
             assert extra in extras, page
+
+
+def test_the_limits_of_guessing_are_those_of_the_code() -> None:
+    """OWASP ASVS 5.0 6.1.1: what is documented of throttling is the default."""
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    settings = ThrottleSettings()
+    told = dict(re.findall(r"\| (\d+)[^|]*?\(`throttle\.(\w+)`", text))
+    by_name = {name: int(number) for number, name in told.items()}
+    assert by_name == {
+        name: getattr(settings, name)
+        for name in ThrottleSettings.model_fields
+        if name != "longest_wait_s"
+    }
+    assert settings.longest_wait_s == 15 * 60
+    assert "up to 15 minutes (`throttle.longest_wait_s`)" in text

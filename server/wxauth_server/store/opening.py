@@ -8,7 +8,7 @@ from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import KeyInUse, note_key_in_use, noted_keys
 from wxauth_server.store.sqlite import DATABASE_NAME, SQLiteStore
 
-#: What rows are written with. Nothing uses `digest` yet.
+#: What rows are read with. What `digest` keys make is never read back.
 _USED_BY_ROWS = (Purpose.PEPPER, Purpose.SEAL)
 
 
