@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tests.bench import latency, logins, startup, validate_cpu
+from tests.bench import import_accounts, latency, logins, startup, validate_cpu
 from tests.bench.figures import Benchmark, Figure, Scale, print_table
 
 BENCHMARKS = (
@@ -21,6 +21,7 @@ BENCHMARKS = (
     Benchmark("password", logins.with_password),
     Benchmark("startup", startup.run),
     Benchmark("latency", latency.run),
+    Benchmark("import", import_accounts.run),
 )
 
 

@@ -1,52 +1,53 @@
-"""`wxauth accounts`: the accounts in our own store. Works while a server runs on it."""
+"""`wxauth accounts`: the company's accounts. Works while a server runs on the data directory."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from wxauth_server.accounts.manage import AccountManager, Change
-from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import LOCAL
-from wxauth_server.cli.new_password import BcryptHashStdin, PasswordStdin, read_password
-from wxauth_server.cli.options import (
-    AsJson,
-    ConfigFile,
-    DataDirectory,
-    Limit,
-    existing_store,
-    load,
-    require_database,
+from wxauth.v1.admin_service_pb2 import (
+    AccountDetails,
+    CreateAccountRequest,
+    GetAccountRequest,
+    ListAccountsRequest,
 )
+from wxauth_server.cli import account_access, account_changes
+from wxauth_server.cli.account_options import (
+    AccountId,
+    Source,
+    Username,
+    account_fields,
+    account_key,
+    naming,
+    phone_text,
+    say,
+    time_ms,
+)
+from wxauth_server.cli.admin_connection import AdminRefused, ServerAddress, TokenFile, connect_admin
+from wxauth_server.cli.import_accounts import import_accounts
+from wxauth_server.cli.new_password import HashStdin, PasswordStdin, Secret, read_secret
+from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, JsonObject, Limit
 from wxauth_server.cli.output import (
-    console,
-    iso,
+    CommandFailed,
     print_json,
+    print_json_object,
+    print_pairs,
     print_table,
     readable,
     say_more,
 )
-from wxauth_server.clock import SystemClock
-from wxauth_server.store.accounts import AccountRecord, list_accounts
-from wxauth_server.store.opening import open_store
+from wxauth_server.cli.pages import first_rows
 
-app = typer.Typer(help="The company's accounts in our own store.", no_args_is_help=True)
-
-Username = Annotated[
-    str | None, typer.Argument(metavar="USERNAME", help="The account.", show_default=False)
-]
-AccountId = Annotated[
-    str | None,
-    typer.Option("--id", metavar="ID", help="The account's id, in place of USERNAME."),
-]
+app = typer.Typer(help="The company's accounts.", no_args_is_help=True)
+app.command("import")(import_accounts)
 
 
-@app.command()
+@app.command(
+    epilog="For example: wxauth accounts add zhangsan --id 10001 --name 张三, or in a script: "
+    "… | wxauth accounts add zhangsan --id 10001 --password-stdin"
+)
 def add(
     username: Annotated[
         str,
@@ -84,210 +85,154 @@ def add(
         ),
     ] = False,
     password_stdin: PasswordStdin = False,
-    bcrypt_hash_stdin: BcryptHashStdin = False,
+    hash_stdin: HashStdin = False,
     no_password: Annotated[
         bool, typer.Option("--no-password", help="No password: it cannot be used to log in yet.")
     ] = False,
+    as_json: JsonObject = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
+    server: ServerAddress = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Add an account. Asks for its password, twice, unless told where it comes from."""
-    if sum((password_stdin, bcrypt_hash_stdin, no_password)) > 1:
-        raise typer.BadParameter(
-            "give one of --password-stdin, --bcrypt-hash-stdin and --no-password"
-        )
-    with _manager(config, data, may_create=True) as manager:
-        password = None
-        if not no_password:
-            password = read_password(password_stdin, bcrypt_hash_stdin)
-        record = manager.add(
-            username=username,
-            account_id=account_id,
-            display_name=name,
-            phone=phone,
-            phone_verified=phone_verified,
-            password=password,
-        )
-    _say(f"Added the account {username} with the id {record.id}.")
+    if sum((password_stdin, hash_stdin, no_password)) > 1:
+        raise typer.BadParameter("give one of --password-stdin, --hash-stdin and --no-password")
+    if account_id == "":
+        raise CommandFailed("the id is empty")
+    with connect_admin(config, data, server, token_file, may_create=True) as admin:
+        secret: Secret = {} if no_password else read_secret(password_stdin, hash_stdin)
+        try:
+            added = admin.CreateAccount(
+                CreateAccountRequest(
+                    id=account_id or "",
+                    username=username,
+                    display_name=name or "",
+                    phone=phone or "",
+                    phone_verified=phone_verified,
+                    **secret,
+                )
+            ).account
+        except AdminRefused as error:
+            if error.reason != "ACCOUNT_EXISTS":
+                raise
+            taken = account_id if error.field == "id" else username
+            raise CommandFailed(
+                f"there is an account with the {error.field} {taken!r} already"
+            ) from None
+    if as_json:
+        print_json_object({"account": account_fields(added)})
+    else:
+        say(f"Added the account {username} with the id {added.id}.")
 
 
-@app.command("list")
+@app.command("list", epilog="For example: wxauth accounts list --limit 20")
 def list_all(
-    config: ConfigFile = None,
-    data: DataDirectory = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="The account source. Default: local, our own store.",
+            show_default=False,
+        ),
+    ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those whose users have left, in place of the others.")
+    ] = False,
     as_json: AsJson = False,
     limit: Limit = 100,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    server: ServerAddress = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """List accounts, the oldest first. Times are in UTC."""
-    with existing_store(load(config, data)) as store:
-        found = store.read(lambda tx: list_accounts(tx, LOCAL, limit=limit + 1))
-    shown = found[:limit]
+    """List accounts in the order of their ids. Times are in UTC.
+
+    Of another source than our own store those are listed that wxauth has heard of.
+    """
+    with connect_admin(config, data, server, token_file) as admin:
+
+        def page(size: int, token: str) -> tuple[list[AccountDetails], str]:
+            answer = admin.ListAccounts(
+                ListAccountsRequest(
+                    source=source or "", deleted=deleted, page_size=size, page_token=token
+                )
+            )
+            return list(answer.accounts), answer.next_page_token
+
+        shown, more = first_rows(limit, page)
     if as_json:
-        print_json(_fields(record) for record in shown)
+        print_json(map(account_fields, shown))
     else:
         print_table(
             ("ID", "USERNAME", "NAME", "PHONE", "PASSWORD", "STATE", "ADDED"),
             (
                 (
-                    record.id,
-                    record.username or "",
-                    record.display_name or "",
-                    _phone(record),
-                    "yes" if record.password else "no",
-                    Text("enabled", "green")
-                    if record.disabled_at is None
-                    else Text(f"disabled {readable(record.disabled_at)}", "yellow"),
-                    readable(record.created_at),
+                    account.id,
+                    account.username,
+                    account.display_name,
+                    phone_text(account),
+                    _password(account),
+                    _state(account),
+                    readable(time_ms(account, "create_time")),
                 )
-                for record in shown
+                for account in shown
             ),
         )
-    if len(found) > limit:
+    if more:
         say_more(limit, as_json=as_json)
 
 
-@app.command()
-def set_password(
+@app.command(epilog="For example: wxauth accounts show zhangsan")
+def show(
     username: Username = None,
     account_id: AccountId = None,
-    password_stdin: PasswordStdin = False,
-    bcrypt_hash_stdin: BcryptHashStdin = False,
+    source: Source = None,
+    as_json: JsonObject = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
+    server: ServerAddress = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """Set another password and end all sessions of the account."""
-    _one_of(username, account_id)
-    if password_stdin and bcrypt_hash_stdin:
-        raise typer.BadParameter("give one of --password-stdin and --bcrypt-hash-stdin")
-    with _manager(config, data) as manager:
-        record = manager.find(username=username, account_id=account_id)
-        password = read_password(password_stdin, bcrypt_hash_stdin)
-        change = manager.set_password(record.id, password)
-    _say(f"Set the password of {_named(change)}; {_ended(change)}.")
-    if change.account.username is None:
-        _say("nobody can log in with it: the account has no username.")
-
-
-@app.command()
-def set_phone(
-    username: Username = None,
-    account_id: AccountId = None,
-    phone: Annotated[
-        str | None,
-        typer.Option(
-            "--phone", metavar="E.164", help="Such as +8613800138000.", show_default=False
-        ),
-    ] = None,
-    none: Annotated[bool, typer.Option("--none", help="Remove the number.")] = False,
-    verified: Annotated[
-        bool,
-        typer.Option(
-            "--verified", help="The number is known, as of now, to be this user's: see above."
-        ),
-    ] = False,
-    config: ConfigFile = None,
-    data: DataDirectory = None,
-) -> None:
-    """Set, correct or remove an account's phone number.
-
-    In mini-programs with bind_by_phone a verified number stands for the password:
-    a WeChat user who has that number is bound to the account. Without --verified
-    the number is not, or no longer, a verified one. Bindings and sessions stay.
-    """
-    _one_of(username, account_id)
-    if (phone is None) != none:
-        raise typer.BadParameter("give one of --phone and --none")
-    if none and verified:
-        raise typer.BadParameter("--verified needs --phone")
-    with _manager(config, data) as manager:
-        record = manager.find(username=username, account_id=account_id)
-        change = manager.set_phone(record.id, phone, verified=verified)
-    state = f"the phone number {_phone(change.account)}" if phone else "no phone number"
-    _say(f"{_named(change)} has {state}{'' if change.changed else ' already'}.")
-
-
-@app.command()
-def disable(
-    username: Username = None,
-    account_id: AccountId = None,
-    config: ConfigFile = None,
-    data: DataDirectory = None,
-) -> None:
-    """Let an account log in no more, and end all its sessions."""
-    _one_of(username, account_id)
-    with _manager(config, data) as manager:
-        record = manager.find(username=username, account_id=account_id)
-        change = manager.disable(record.id)
-    if change.changed:
-        _say(f"Disabled {_named(change)}; {_ended(change)}.")
-    else:
-        _say(f"{_named(change)} is disabled already.")
-
-
-@app.command()
-def enable(
-    username: Username = None,
-    account_id: AccountId = None,
-    config: ConfigFile = None,
-    data: DataDirectory = None,
-) -> None:
-    """Let a disabled account log in again."""
-    _one_of(username, account_id)
-    with _manager(config, data) as manager:
-        record = manager.find(username=username, account_id=account_id)
-        change = manager.enable(record.id)
-    _say(
-        f"Enabled {_named(change)}." if change.changed else f"{_named(change)} is enabled already."
+    """Show an account, also one whose user has left. Times are in UTC."""
+    key = account_key(username, account_id, source)
+    with connect_admin(config, data, server, token_file) as admin, naming(key):
+        account = admin.GetAccount(GetAccountRequest(account=key)).account
+    if as_json:
+        print_json_object(account_fields(account))
+        return
+    print_pairs(
+        (
+            ("Source", account.source),
+            ("Id", account.id),
+            ("Username", account.username),
+            ("Name", account.display_name),
+            ("Phone", phone_text(account)),
+            ("Password", _password(account)),
+            ("State", _state(account)),
+            ("Added", readable(time_ms(account, "create_time"))),
+        )
     )
 
 
-@contextlib.contextmanager
-def _manager(
-    config: Path | None, data: Path | None, *, may_create: bool = False
-) -> Iterator[AccountManager]:
-    """The accounts of a data directory; `may_create` lets the database be made there."""
-    configuration = load(config, data)
-    if not (may_create and configuration.store.directory.is_dir()):
-        require_database(configuration)
-    store, keyring = open_store(configuration)
-    try:
-        hasher = PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost)
-        yield AccountManager(store, hasher, SystemClock())
-    finally:
-        store.close()
+def _password(account: AccountDetails) -> str | Text:
+    if account.password_locked:
+        return Text("locked", "red")
+    return "yes" if account.has_password else "no"
 
 
-def _one_of(username: str | None, account_id: str | None) -> None:
-    if (username is None) == (account_id is None):
-        raise typer.BadParameter("name the account by USERNAME or by --id ID")
+def _state(account: AccountDetails) -> Text:
+    if account.HasField("delete_time"):
+        return Text(f"left {readable(time_ms(account, 'delete_time'))}", "dim")
+    if account.HasField("disable_time"):
+        return Text(f"disabled {readable(time_ms(account, 'disable_time'))}", "yellow")
+    return Text("enabled", "green")
 
 
-def _phone(record: AccountRecord) -> str:
-    return f"{record.phone or ''}{'' if record.phone_verified_at is None else ' (verified)'}"
-
-
-def _fields(record: AccountRecord) -> dict[str, object]:
-    return {
-        "source": record.source,
-        "id": record.id,
-        "username": record.username,
-        "display_name": record.display_name,
-        "phone": record.phone,
-        "phone_verified_at": iso(record.phone_verified_at),
-        "has_password": record.password is not None,
-        "created_at": iso(record.created_at),
-        "disabled_at": iso(record.disabled_at),
-    }
-
-
-def _named(change: Change) -> str:
-    return f"the account {change.account.username or change.account.id}"
-
-
-def _ended(change: Change) -> str:
-    count = change.sessions_ended
-    return f"{count} session{'' if count == 1 else 's'} ended"
-
-
-def _say(sentence: str) -> None:
-    console().print(sentence[0].upper() + sentence[1:], soft_wrap=True)
+app.command()(account_changes.set_password)
+app.command()(account_changes.set_phone)
+app.command()(account_changes.set_username)
+app.command()(account_access.disable)
+app.command()(account_access.enable)
+app.command()(account_access.unlock)

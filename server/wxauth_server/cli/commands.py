@@ -7,26 +7,26 @@ from typing import Annotated
 
 import typer
 
-from wxauth_server.accounts.account_fields import AccountRefused
-from wxauth_server.accounts.manage import NoSuchAccount
 from wxauth_server.accounts.passwords import PasswordRefused
-from wxauth_server.cli import accounts, dev, keys, listings, sandbox, serve
+from wxauth_server.accounts.source_settings import SourceSettingsRefused
+from wxauth_server.admin_token import AdminTokenUnusable
+from wxauth_server.cli import accounts, audit, bindings, dev, keys, sandbox, serve, sessions
 from wxauth_server.cli.output import CommandFailed, print_error
-from wxauth_server.config import ConfigurationError
 from wxauth_server.errors import AuthError
 from wxauth_server.keyring import KeyRingUnusable
 from wxauth_server.logs import set_up_logs
+from wxauth_server.settings import ConfigurationError
 from wxauth_server.store.interface import StoreTooNew, StoreUnusable
 
 #: What an operator can do something about. Their texts hold no secret.
 _EXPECTED = (
-    AccountRefused,
+    AdminTokenUnusable,
     AuthError,  # StoreUnavailable
     CommandFailed,
     ConfigurationError,
     KeyRingUnusable,
-    NoSuchAccount,
     PasswordRefused,
+    SourceSettingsRefused,
     StoreTooNew,
     StoreUnusable,
 )
@@ -75,8 +75,9 @@ app.command(rich_help_panel="Run")(serve.serve)
 app.command(rich_help_panel="Run")(serve.gateway)
 app.command(rich_help_panel="Run")(sandbox.sandbox)
 app.add_typer(accounts.app, name="accounts", rich_help_panel="Manage")
-app.add_typer(listings.bindings, name="bindings", rich_help_panel="Manage")
-app.add_typer(listings.sessions, name="sessions", rich_help_panel="Manage")
+app.add_typer(bindings.app, name="bindings", rich_help_panel="Manage")
+app.add_typer(sessions.app, name="sessions", rich_help_panel="Manage")
+app.add_typer(audit.app, name="audit", rich_help_panel="Manage")
 app.add_typer(keys.app, name="keys", rich_help_panel="Manage")
 
 

@@ -9,6 +9,7 @@ from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.cli.options import database_exists
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import Configuration
@@ -74,7 +75,7 @@ def make_demo_account(configuration: Configuration) -> bool:
             return False
         hasher = PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost)
         with contextlib.suppress(AccountRefused):  # another process has just added it
-            AccountManager(store, hasher, SystemClock()).add(
+            AccountManager(store, hasher, SystemClock(), names=NameDigests(keyring)).add(
                 account_id=DEMO_ID,
                 username=DEMO_USERNAME,
                 display_name=DEMO_DISPLAY_NAME,

@@ -4,46 +4,54 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
-from wxauth_server.accounts.manage import ForeignHash, NewPassword
-from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES
+from wxauth_server.accounts.passwords import MAX_PASSWORD_BYTES, check_new_password
 from wxauth_server.cli.output import CommandFailed
 
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
 ]
-BcryptHashStdin = Annotated[
+HashStdin = Annotated[
     bool,
     typer.Option(
-        "--bcrypt-hash-stdin",
-        help="Read the bcrypt hash that another system kept, from standard input, one line.",
+        "--hash-stdin",
+        help="Read the hash that another system kept, from standard input, one line: bcrypt, "
+        "Django's pbkdf2_sha256, argon2id, or scrypt of werkzeug.",
     ),
 ]
 
 
-def read_password(password_stdin: bool, hash_stdin: bool) -> NewPassword | ForeignHash:
+class Secret(TypedDict, total=False):
+    """Exactly one of the two, as the contract's messages have it."""
+
+    password: str
+    password_hash: str
+
+
+def read_secret(password_stdin: bool, hash_stdin: bool) -> Secret:
     """What the flags say, else what is typed at the terminal.
 
     Never from an argument: those are in the process list and the shell's history.
-    Raises: CommandFailed, PasswordRefused.
+    Raises: CommandFailed; PasswordRefused for what is typed, before it is typed again.
     """
     if password_stdin:
-        return NewPassword(_line_of_stdin("password"))
+        return {"password": _line_of_stdin("password")}
     if hash_stdin:
-        return ForeignHash(_line_of_stdin("hash"))
+        return {"password_hash": _line_of_stdin("hash")}
     if not sys.stdin.isatty():
         raise CommandFailed("there is no terminal to ask for the password: use --password-stdin")
     try:
-        password = NewPassword(getpass.getpass("Password: "))
+        password = getpass.getpass("Password: ")
+        check_new_password(password)
         repeated = getpass.getpass("Again: ")
     except UnicodeDecodeError:
         raise CommandFailed("the password is not UTF-8") from None
-    if repeated != password.text:
+    if repeated != password:
         raise CommandFailed("the two passwords differ; nothing was changed")
-    return password
+    return {"password": password}
 
 
 def _line_of_stdin(what: str) -> str:

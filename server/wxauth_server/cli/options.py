@@ -36,6 +36,8 @@ DataDirectory = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")]
 
+JsonObject = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
+
 Limit = Annotated[int, typer.Option("--limit", metavar="N", help="List at most N.", min=1)]
 
 

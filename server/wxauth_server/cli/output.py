@@ -50,6 +50,20 @@ def print_json(rows: Iterable[Mapping[str, object]]) -> None:
     print(json.dumps(list(rows), ensure_ascii=False, indent=2))
 
 
+def print_json_object(fields: Mapping[str, object]) -> None:
+    print(json.dumps(fields, ensure_ascii=False, indent=2))
+
+
+def print_pairs(pairs: Iterable[tuple[str, str | Text]]) -> None:
+    """A name and a value a line."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, Text(value) if isinstance(value, str) else value)
+    console().print(table)
+
+
 def say_more(limit: int, *, as_json: bool) -> None:
     """That there is more than what was listed; beside the JSON, not in it."""
     print(

@@ -18,12 +18,7 @@ from wxauth_server.accounts.manage import AccountManager, NoSuchAccount
 from wxauth_server.accounts.source import LOCAL
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import NotFound
-from wxauth_server.rpc.admin.fields import (
-    MAX_SOURCE_BYTES,
-    AdminViolations,
-    find_key,
-    source_of,
-)
+from wxauth_server.rpc.admin.fields import MAX_SOURCE_BYTES, AdminViolations, find_key, source_of
 from wxauth_server.rpc.admin.seen_accounts import SeenAccounts
 from wxauth_server.store.interface import Store
 

@@ -7,11 +7,7 @@ from wxauth_server.accounts.throttle import NameDigests, ThrottleLimits
 from wxauth_server.errors import NotFound
 from wxauth_server.rpc.admin.messages import account_details
 from wxauth_server.store.accounts import AccountRecord
-from wxauth_server.store.admin_accounts import (
-    AccountEntry,
-    find_account_entry,
-    list_accounts_after,
-)
+from wxauth_server.store.admin_accounts import AccountEntry, find_account_entry, list_accounts_after
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.throttles import ThrottleKey, find_throttle
 

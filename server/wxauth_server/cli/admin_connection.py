@@ -1,0 +1,195 @@
+"""AdminService for commands: on a data directory itself, or through a server that runs.
+
+A command is written once, against the messages of the contract. Without --server
+the same code answers in this process, and no gRPC is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from wxauth_server.admin_token import FILE_NAME, read_token
+from wxauth_server.cli.options import load, require_database
+from wxauth_server.cli.output import CommandFailed
+from wxauth_server.clock import SystemClock
+from wxauth_server.config import Configuration
+from wxauth_server.errors import AuthError
+from wxauth_server.settings import split_address
+
+if TYPE_CHECKING:
+    from wxauth_server.rpc.admin_calls import AdminCalls
+
+ServerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="HOST:PORT",
+        help="Ask this gRPC server in place of the data directory itself; loopback only, such "
+        "as 127.0.0.1:50051.",
+        show_default=False,
+    ),
+]
+
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="With --server: the file of its token. Default: admin.token in the data directory.",
+        show_default=False,
+    ),
+]
+
+#: Longer than any call takes: one bcrypt behind a full queue of them.
+TIMEOUT_S = 30.0
+
+_LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+
+
+class AdminRefused(CommandFailed):
+    """AdminService refused; the same text whether a server was asked or not.
+
+    `reason` is the one of the contract, such as "NOT_FOUND". `retry_after_s` is
+    None where waiting does not help.
+    """
+
+    def __init__(
+        self, reason: str, message: str, *, field: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        #: What an ACCOUNT_EXISTS is about: "id" or "username".
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+@contextlib.contextmanager
+def connect_admin(
+    config: Path | None,
+    data: Path | None,
+    server: str | None,
+    token_file: Path | None,
+    *,
+    may_create: bool = False,
+) -> Iterator[AdminCalls]:
+    """The methods of AdminService; `may_create` lets a database be made.
+
+    Each raises AdminRefused. Raises: CommandFailed, AdminTokenUnusable, what
+    `load` and `open_store` raise.
+    """
+    configuration = load(config, data)
+    if server is None and token_file is not None:
+        raise typer.BadParameter("--token-file needs --server")
+    if server is not None:
+        _check_address(server)
+    try:
+        if server is None:
+            with _opened(configuration, may_create=may_create) as calls:
+                yield calls
+        else:
+            token = read_token(token_file or configuration.store.directory / FILE_NAME)
+            with _connected(server, token) as calls:
+                yield calls
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":  # of a stream that is written to
+            raise
+        # Of a message. Not chained: its text quotes the argument.
+        raise CommandFailed("an argument is not UTF-8") from None
+
+
+class _Methods:
+    """Any method of AdminService, called by its name."""
+
+    def __init__(self, call: Callable[[str, Any], Any]) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[[Any], Any]:
+        return partial(self._call, method)
+
+
+@contextlib.contextmanager
+def _opened(configuration: Configuration, *, may_create: bool) -> Iterator[AdminCalls]:
+    # What only this needs: other commands import this module too.
+    from wxauth_server.accounts.passwords import PasswordHasher
+    from wxauth_server.rpc.admin_calls import AdminCalls
+    from wxauth_server.store.audit import Actor
+    from wxauth_server.store.opening import open_store
+
+    if not (may_create and configuration.store.directory.is_dir()):
+        require_database(configuration)
+    store, keyring = open_store(configuration)
+    try:
+        calls = AdminCalls(
+            configuration,
+            store=store,
+            keyring=keyring,
+            hasher=PasswordHasher(keyring, cost=configuration.passwords.bcrypt_cost),
+            clock=SystemClock(),
+            actor=Actor.COMMAND,
+        )
+
+        def call(method: str, request: Any) -> Any:
+            try:
+                return getattr(calls, method)(request)
+            except AuthError as error:
+                raise AdminRefused(
+                    error.reason_name(),
+                    str(error),
+                    field=error.metadata.get("field", ""),
+                    retry_after_s=error.retry_after_s,
+                ) from None
+
+        yield cast("AdminCalls", _Methods(call))
+    finally:
+        store.close()
+
+
+@contextlib.contextmanager
+def _connected(server: str, token: str) -> Iterator[AdminCalls]:
+    import grpc
+
+    from wxauth.v1.admin_service_pb2_grpc import AdminServiceStub
+    from wxauth_client.errors import ServerUnreachable
+    from wxauth_client.reading import error_of
+
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(server, options=options) as channel:
+        stub: Any = AdminServiceStub(channel)
+        metadata = (("authorization", f"Bearer {token}"),)
+
+        def call(method: str, request: Any) -> Any:
+            try:
+                return getattr(stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
+            except grpc.RpcError as failed:
+                error = error_of(failed)
+            if isinstance(error, ServerUnreachable):
+                raise CommandFailed(f"no answer of a wxauth server at {server}")
+            message = error.message
+            if error.reason == "CALLER_UNAUTHENTICATED":
+                message = f"the server at {server} has another token than this file"
+            raise AdminRefused(
+                error.reason,
+                message,
+                field=error.metadata.get("field", ""),
+                retry_after_s=error.retry_after_s,
+            )
+
+        yield cast("AdminCalls", _Methods(call))
+
+
+def _check_address(server: str) -> None:
+    try:
+        host, _ = split_address(server)
+    except ValueError as error:
+        raise typer.BadParameter(f"--server: {error}") from None
+    if host not in _LOOPBACK:
+        raise CommandFailed(
+            f"--server: {server} is refused: the token is sent in the open, so only to 127.0.0.1, "
+            "localhost or [::1]; reach another machine through a tunnel of ssh"
+        )
