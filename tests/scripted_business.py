@@ -14,9 +14,9 @@ import pytest
 
 from tests.canary import CANARY
 from tests.scripted_wechat import Conversation, Server, serving
-from wxauth_server.accounts.http_source import HttpSource
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.http_source import HttpSource
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AccountSourceUnavailable, AuthError

@@ -22,9 +22,9 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from wxauth_gateway.settings import GatewaySettings
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
-from wxauth_server.accounts.source import LOCAL
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.source import LOCAL
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.apps import App
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 from wxauth_server.settings import (

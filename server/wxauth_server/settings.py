@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import ThrottleLimits
 from wxauth_server.apps import App, SessionLimits
 from wxauth_server.auth.login_limits import LoginLimits

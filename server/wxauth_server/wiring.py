@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 
-from wxauth_server.accounts.hashes_in_pool import HashesInPool
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.sources import close_sources, open_sources
+from wxauth_server.accounts.passwords.hashes_in_pool import HashesInPool
+from wxauth_server.accounts.sources.opening import close_sources, open_sources
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.admin_token import server_token
 from wxauth_server.apps import Apps

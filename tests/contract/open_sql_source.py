@@ -15,9 +15,9 @@ import pytest
 from tests.canary import CANARY
 from tests.contract.company_database import BY_ID, BY_NAME, GONE, Company
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import SourceAccount, VerifiedAccount
-from wxauth_server.accounts.sql_source import SqlSource
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.sources.source import SourceAccount, VerifiedAccount
+from wxauth_server.accounts.sources.sql_source import SqlSource
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AuthError, CredentialsInvalid
 from wxauth_server.pools import BoundedPool

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from wxauth_server.accounts.source import AccountSource
+from wxauth_server.accounts.sources.source import AccountSource
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CredentialsInvalid
 

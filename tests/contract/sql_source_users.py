@@ -11,7 +11,7 @@ import pytest
 from tests.contract.company_database import Company
 from tests.contract.open_sql_source import HASH, PASSWORD, OpenedSource, OpenSource
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.errors import CredentialsInvalid
 
 ZHANG = SourceAccount(id="10001", username="zhangsan", display_name="张三")

@@ -111,8 +111,12 @@ class DeparturePromises:
         insert(store, exchange("theirs", openid="oTwo"))
         for openid in (OPENID, "oTwo"):
             store.write(partial(forbid_sibling_login, app_id=APP, openid=openid))
-        assert store.write(lambda tx: delete_bindings_of_account(tx, ACCOUNT, logins_since_ms=0)) == 2
-        assert store.write(lambda tx: delete_bindings_of_account(tx, ACCOUNT, logins_since_ms=0)) == 0
+        assert (
+            store.write(lambda tx: delete_bindings_of_account(tx, ACCOUNT, logins_since_ms=0)) == 2
+        )
+        assert (
+            store.write(lambda tx: delete_bindings_of_account(tx, ACCOUNT, logins_since_ms=0)) == 0
+        )
         assert store.read(lambda tx: find_binding(tx, APP, OPENID)) is None
         assert store.read(lambda tx: find_binding(tx, APP, "oTwo")) is not None
         assert (found(store, "mine"), found(store, "theirs") is None) == (None, False)

@@ -19,9 +19,9 @@ import requests
 from tests.contract.source_suite import ID, NAME, OpenSource, SourceSuite, soon
 from tests.scripted_business import alarms
 from tests.wxauth_command import environment
-from wxauth_server.accounts.http_source import HttpSource
-from wxauth_server.accounts.http_source_messages import Fault, signed_headers
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.http_source import HttpSource
+from wxauth_server.accounts.sources.http_source_messages import Fault, signed_headers
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.errors import AccountSourceUnavailable
 
 PAGE = Path(__file__).parents[2] / "docs" / "http-account-source.md"

@@ -18,7 +18,7 @@ from tests.contract.company_database import OnMariaDB, OnPostgreSQL, OnServer
 from tests.contract.open_sql_source import HASH, PASSWORD, OpenSource, sources
 from tests.database_server import DatabaseServer
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.errors import AccountSourceUnavailable
 from wxauth_server.keyring import create_keyring, load_keyring
 

@@ -22,9 +22,9 @@ from tests.contract.open_sql_source import (
 )
 from tests.database_server import DatabaseServer
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.sql_database import Database
-from wxauth_server.accounts.sql_users import Failure, Rows
-from wxauth_server.accounts.sql_watchdog import GRACE_S
+from wxauth_server.accounts.sources.sql_database import Database
+from wxauth_server.accounts.sources.sql_users import Failure, Rows
+from wxauth_server.accounts.sources.sql_watchdog import GRACE_S
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AccountSourceUnavailable, AuthError
 from wxauth_server.keyring import create_keyring, load_keyring

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from tests.contract.company_database import BY_ID, BY_NAME
-from wxauth_server.accounts import sql_source_settings
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source_settings import SourceSettingsRefused
-from wxauth_server.accounts.sql_source import SqlSource
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.sources import sql_source_settings
+from wxauth_server.accounts.sources.source_settings import SourceSettingsRefused
+from wxauth_server.accounts.sources.sql_source import SqlSource
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.keyring import create_keyring, load_keyring
 from wxauth_server.pools import BoundedPool
 
@@ -203,7 +203,7 @@ def test_the_source_alone_loads_no_database_library() -> None:
 def test_sqlalchemy_that_is_not_installed() -> None:
     said = run(
         _IMPORT + "sys.modules['sqlalchemy'] = None\n"
-        "from wxauth_server.accounts.sql_source_settings import SqlSourceSettings\n"
+        "from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings\n"
         f"given = SqlSourceSettings.model_validate_json({settings_json()!r})\n"
         "try: SqlSource.open(given, None, None)\n"
         "except ValueError as refused: print(refused)"
@@ -211,7 +211,7 @@ def test_sqlalchemy_that_is_not_installed() -> None:
     assert said.endswith("not installed (sqlalchemy): pip install 'wxauth[sql]'\n")
 
 
-_IMPORT = "import sys\nfrom wxauth_server.accounts.sql_source import SqlSource\n"
+_IMPORT = "import sys\nfrom wxauth_server.accounts.sources.sql_source import SqlSource\n"
 
 
 def settings_json() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.command_data import CHEAP, PASSWORD
 from tests.wxauth_command import done_well, listed, refused, wxauth
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.store.accounts import insert_account
 from wxauth_server.store.sqlite import SQLiteStore
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.wxauth_command import done_well, refused, wxauth
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.config import Configuration, load_configuration
 
 REPOSITORY = Path(__file__).parents[2]

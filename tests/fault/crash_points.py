@@ -15,7 +15,7 @@ import bcrypt
 
 from tests.fault.unprotected import replace
 from wxauth_server import wiring
-from wxauth_server.accounts.source import VerifiedAccount
+from wxauth_server.accounts.sources.source import VerifiedAccount
 from wxauth_server.accounts.throttle import Guess
 from wxauth_server.auth import finish_login, start_session
 from wxauth_server.auth.bind_account import Bound

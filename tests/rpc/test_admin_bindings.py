@@ -152,7 +152,7 @@ def test_a_sibling_does_not_bring_the_binding_back(
         ({"app_id": "wx"}, {"openid"}),
         ({"app_id": "w" * 65, "openid": "o" * 65}, {"app_id", "openid"}),
     ],
-    ids=str,
+    ids=["nothing", "an app", "too long"],
 )
 def test_what_is_needed_to_end_a_binding(
     admin: AdminCaller, fields: dict[str, str], wrong: set[str]

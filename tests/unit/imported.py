@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from wxauth_server.accounts.import_files import FileRow
-from wxauth_server.accounts.importing import AccountRow, Outcome, Result
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.imports.import_files import FileRow
+from wxauth_server.accounts.imports.importing import AccountRow, Outcome, Result
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.store.accounts import AccountRecord, find_account
 from wxauth_server.store.interface import Store
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.running_server import TEST_COST
 from wxauth_server.accounts.manage import NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.keyring import KeyRing
 from wxauth_server.store.sessions import SessionRecord, insert_session, list_sessions
 from wxauth_server.store.sqlite import SQLiteStore

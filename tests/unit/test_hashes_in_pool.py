@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.running_server import TEST_COST
-from wxauth_server.accounts.hashes_in_pool import HashesInPool
 from wxauth_server.accounts.passwords import PasswordHasher
+from wxauth_server.accounts.passwords.hashes_in_pool import HashesInPool
 from wxauth_server.errors import Overloaded
 from wxauth_server.keyring import create_keyring
 from wxauth_server.pools import BoundedPool

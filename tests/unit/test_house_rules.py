@@ -121,7 +121,8 @@ def test_connections_come_from_one_factory() -> None:
 
     A database of another system, which accounts are imported from, must not get ours.
     """
-    ours, theirs = SERVER / "store" / "sqlite.py", SERVER / "accounts" / "import_sqlite.py"
+    ours = SERVER / "store" / "sqlite.py"
+    theirs = SERVER / "accounts" / "imports" / "import_sqlite.py"
     found = [
         str(path)
         for path, tree in sources(SERVER, GATEWAY, CLIENT)

@@ -24,7 +24,7 @@ from tests.scripted_business import (
     refusal_of,
 )
 from tests.scripted_wechat import Script, http
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CredentialsInvalid
 

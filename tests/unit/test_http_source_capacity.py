@@ -26,7 +26,7 @@ from tests.scripted_wechat import (
     Script,
     http,
 )
-from wxauth_server.accounts.http_source import HttpSource
+from wxauth_server.accounts.sources.http_source import HttpSource
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import Overloaded
 from wxauth_server.pools import BoundedPool

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scripted_business import ACCOUNT, ID, KEY, NO, YES
-from wxauth_server.accounts.http_source_messages import (
+from wxauth_server.accounts.sources.http_source_messages import (
     Fault,
     Faulty,
     read_account,
     read_told,
     signed_headers,
 )
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.outbound.transport import Answer
 
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.scripted_business import KEY, settings_of
-from wxauth_server.accounts.http_source import HttpSource
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
-from wxauth_server.accounts.source_settings import SourceSettingsRefused
+from wxauth_server.accounts.sources.http_source import HttpSource
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.source_settings import SourceSettingsRefused
 
 URL = "https://accounts.example.com/wxauth"
 

@@ -132,7 +132,9 @@ def test_a_request_that_was_not_sent_is_sent_once_more(
         threads.append(threading.Thread(target=serve, args=[socket.create_server(free_address)]))
         threads[-1].start()
 
-    monkeypatch.setattr("wxauth_server.accounts.http_source_calls.time.sleep", begin_to_listen)
+    monkeypatch.setattr(
+        "wxauth_server.accounts.sources.http_source_calls.time.sleep", begin_to_listen
+    )
     with business(silent, url=f"http://127.0.0.1:{free_address[1]}") as asked:
         assert asked.verify() == ACCOUNT
     [thread] = threads
@@ -147,7 +149,9 @@ def test_and_no_more_than_once_more(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("wxauth_server.accounts.http_source_calls.time.sleep", pauses.append)
+    monkeypatch.setattr(
+        "wxauth_server.accounts.sources.http_source_calls.time.sleep", pauses.append
+    )
     with business(silent, url=f"http://127.0.0.1:{free_address[1]}") as asked:
         unavailable(asked.verify)
     assert len(pauses) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.imported import BCRYPT
-from wxauth_server.accounts.import_columns import (
+from wxauth_server.accounts.imports.import_columns import (
     COMMON_NAMES,
     ColumnMap,
     RowReader,
@@ -16,8 +16,8 @@ from wxauth_server.accounts.import_columns import (
     ignored_columns,
     read_columns,
 )
-from wxauth_server.accounts.import_files import Field, FileRefused
-from wxauth_server.accounts.importing import AccountRow
+from wxauth_server.accounts.imports.import_files import Field, FileRefused
+from wxauth_server.accounts.imports.importing import AccountRow
 
 
 def refusal(columns: list[str], **said: str) -> str:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.imported import BCRYPT, ids
-from wxauth_server.accounts.import_columns import ColumnMap
-from wxauth_server.accounts.import_csv import CsvFile
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused, FileRow
-from wxauth_server.accounts.importing import AccountRow
+from wxauth_server.accounts.imports.import_columns import ColumnMap
+from wxauth_server.accounts.imports.import_csv import CsvFile
+from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, FileRefused, FileRow
+from wxauth_server.accounts.imports.importing import AccountRow
 
 TOO_LONG = f"the row is longer than {MAX_ROW_CHARACTERS} characters"
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.imported import BCRYPT, ids
-from wxauth_server.accounts.import_columns import ColumnMap
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused, FileRow
-from wxauth_server.accounts.import_json import JsonFile
-from wxauth_server.accounts.import_json_objects import array_elements
-from wxauth_server.accounts.importing import AccountRow
+from wxauth_server.accounts.imports.import_columns import ColumnMap
+from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, FileRefused, FileRow
+from wxauth_server.accounts.imports.import_json import JsonFile
+from wxauth_server.accounts.imports.import_json_objects import array_elements
+from wxauth_server.accounts.imports.importing import AccountRow
 
 TOO_LONG = f"the row is longer than {MAX_ROW_CHARACTERS} characters"
 BOTH = pytest.mark.parametrize("lines", [False, True], ids=["array", "lines"])

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.imported import BCRYPT
-from wxauth_server.accounts.import_columns import ColumnMap
-from wxauth_server.accounts.import_files import FileRefused, FileRow
-from wxauth_server.accounts.import_sqlite import SqliteFile
-from wxauth_server.accounts.importing import AccountRow
+from wxauth_server.accounts.imports.import_columns import ColumnMap
+from wxauth_server.accounts.imports.import_files import FileRefused, FileRow
+from wxauth_server.accounts.imports.import_sqlite import SqliteFile
+from wxauth_server.accounts.imports.importing import AccountRow
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.unit.imported import (
     imported_events,
     problem,
 )
-from wxauth_server.accounts.importing import (
+from wxauth_server.accounts.imports.importing import (
     ADDED,
     MAX_PROBLEM_BYTES,
     UNCHANGED,

@@ -17,7 +17,7 @@ from tests.unit.imported import (
     count_accounts,
     problem,
 )
-from wxauth_server.accounts.importing import (
+from wxauth_server.accounts.imports.importing import (
     ADDED,
     UNCHANGED,
     AccountImporter,

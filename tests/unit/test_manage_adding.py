@@ -14,7 +14,7 @@ from wxauth_server.accounts.manage import (
     NoSuchAccount,
     UsernameTaken,
 )
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.keyring import KeyRing, Purpose
 from wxauth_server.store.accounts import find_account
 from wxauth_server.store.keys import keys_in_use

@@ -21,7 +21,7 @@ from wxauth_server.accounts import manage_access
 from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import AccountManager, ForeignHash, NewPassword
 from wxauth_server.accounts.passwords import PasswordRefused
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import KeyRing
 from wxauth_server.store.accounts import accounts_of_phone, find_account

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.hashers import FORM, MALFORMED, WRITERS, bcrypt_hash, hasher
-from wxauth_server.accounts import derived_hashes
 from wxauth_server.accounts.passwords import (
+    derived_hashes,
     is_foreign_malformed,
     is_malformed,
     pepper_id_of,

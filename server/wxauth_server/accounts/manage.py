@@ -17,9 +17,9 @@ from wxauth_server.accounts.account_fields import (
     check_username,
 )
 from wxauth_server.accounts.manage_access import AccessManager, Change, NoSuchAccount, present
-from wxauth_server.accounts.new_secrets import ForeignHash, Hashes, NewPassword
 from wxauth_server.accounts.passwords import pepper_id_of
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.passwords.new_secrets import ForeignHash, Hashes, NewPassword
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wxauth_server.accounts.account_fields import check_id
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock

@@ -21,7 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.keyring import KeyRing, Purpose
 from wxauth_server.store.audit import Event, record_event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wxauth_server.accounts.source import LOCAL, SourceAccount
+from wxauth_server.accounts.sources.source import LOCAL, SourceAccount
 from wxauth_server.apps import App
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.exchanges import ExchangeRecord

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from wxauth_server.accounts.passwords import pepper_id_of
-from wxauth_server.accounts.source import LOCAL, VerifiedAccount
+from wxauth_server.accounts.sources.source import LOCAL, VerifiedAccount
 from wxauth_server.auth.attempt import LoginAttempt
 from wxauth_server.auth.start_session import NewSession, start_session
 from wxauth_server.errors import (

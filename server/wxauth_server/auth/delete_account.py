@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.apps import Apps
 from wxauth_server.auth.erase_traces import erase_traces

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.accounts.throttle import Guess, given_up, succeeded
 from wxauth_server.auth.attempt import (
     ConfirmationNeeded,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from wxauth_server.accounts.source import LOCAL, AccountSource
+from wxauth_server.accounts.sources.source import LOCAL, AccountSource
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AuthError

@@ -14,7 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-from wxauth_server.accounts.source import LOCAL, AccountSource, VerifiedAccount
+from wxauth_server.accounts.sources.source import LOCAL, AccountSource, VerifiedAccount
 from wxauth_server.accounts.throttle import (
     Guess,
     MustWait,

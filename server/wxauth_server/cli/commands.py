@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wxauth_server.accounts.passwords import PasswordRefused
-from wxauth_server.accounts.source_settings import SourceSettingsRefused
+from wxauth_server.accounts.sources.source_settings import SourceSettingsRefused
 from wxauth_server.admin_token import AdminTokenUnusable
 from wxauth_server.cli import accounts, audit, bindings, dev, keys, sandbox, serve, sessions
 from wxauth_server.cli.output import CommandFailed, print_error

@@ -8,7 +8,7 @@ import logging
 from wxauth_server.accounts.account_fields import AccountRefused
 from wxauth_server.accounts.manage import AccountManager, NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.cli.options import database_exists
 from wxauth_server.clock import SystemClock

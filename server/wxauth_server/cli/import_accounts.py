@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from wxauth_server.accounts.import_columns import ColumnMap
-from wxauth_server.accounts.import_files import AccountFile, Field, FileRefused
-from wxauth_server.accounts.import_formats import STANDARD_INPUT, Format, open_accounts
-from wxauth_server.accounts.importing import ImportBatch, Outcome
+from wxauth_server.accounts.imports.import_columns import ColumnMap
+from wxauth_server.accounts.imports.import_files import AccountFile, Field, FileRefused
+from wxauth_server.accounts.imports.import_formats import STANDARD_INPUT, Format, open_accounts
+from wxauth_server.accounts.imports.importing import ImportBatch, Outcome
 from wxauth_server.cli.admin_connection import ServerAddress, TokenFile
 from wxauth_server.cli.import_destination import import_destination
 from wxauth_server.cli.import_report import ImportReport

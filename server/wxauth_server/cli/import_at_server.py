@@ -12,7 +12,7 @@ from wxauth.v1.admin_service_pb2 import (
     ImportedAccount,
     ImportOutcome,
 )
-from wxauth_server.accounts.importing import AccountRow, Outcome, Result, refusal_of
+from wxauth_server.accounts.imports.importing import AccountRow, Outcome, Result, refusal_of
 from wxauth_server.cli.admin_connection import AdminRefused
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from wxauth_server.accounts.import_trial import DryRun
-from wxauth_server.accounts.importing import AccountImporter, ImportBatch
+from wxauth_server.accounts.imports.import_trial import DryRun
+from wxauth_server.accounts.imports.importing import AccountImporter, ImportBatch
 from wxauth_server.cli.admin_connection import connect_admin
 from wxauth_server.cli.import_at_server import ServerImport
 from wxauth_server.cli.options import database_exists, load, require_database

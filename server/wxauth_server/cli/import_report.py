@@ -16,8 +16,8 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from wxauth_server.accounts.import_files import AccountFile, FileRow, Place
-from wxauth_server.accounts.importing import Outcome, Result
+from wxauth_server.accounts.imports.import_files import AccountFile, FileRow, Place
+from wxauth_server.accounts.imports.importing import Outcome, Result
 from wxauth_server.cli.output import CommandFailed, console
 
 #: Refused rows that are shown where there is no report.

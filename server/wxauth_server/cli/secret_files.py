@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.config import Configuration
 
 log = logging.getLogger("wxauth.command")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from wxauth_server.accounts.importing import AccountImporter
+from wxauth_server.accounts.imports.importing import AccountImporter
 from wxauth_server.accounts.manage import AccountManager
-from wxauth_server.accounts.new_secrets import Hashes
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.passwords.new_secrets import Hashes
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.apps import Apps
 from wxauth_server.auth.manage_sessions import SessionManager

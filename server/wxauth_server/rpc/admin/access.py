@@ -15,7 +15,7 @@ from wxauth.v1.admin_service_pb2 import (
 )
 from wxauth_server.accounts.account_fields import check_id
 from wxauth_server.accounts.manage import AccountManager, NoSuchAccount
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import NotFound
 from wxauth_server.rpc.admin.fields import MAX_SOURCE_BYTES, AdminViolations, find_key, source_of

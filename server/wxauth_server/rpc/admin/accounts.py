@@ -34,7 +34,7 @@ from wxauth_server.accounts.manage import (
     UsernameTaken,
 )
 from wxauth_server.accounts.passwords import PasswordRefused
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.apps import Apps
 from wxauth_server.auth.manage_sessions import is_live
 from wxauth_server.clock import Clock

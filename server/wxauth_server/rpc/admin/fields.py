@@ -10,7 +10,7 @@ from typing import Any
 
 from wxauth.v1.admin_service_pb2 import AccountKey
 from wxauth_server.accounts.account_fields import MAX_ID_BYTES, AccountRefused
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES, username_key
 from wxauth_server.errors import NotFound, RequestInvalid
 from wxauth_server.rpc.violations import Violations

@@ -10,7 +10,7 @@ from wxauth.v1.admin_service_pb2 import (
     ImportedAccount,
     ImportOutcome,
 )
-from wxauth_server.accounts.importing import AccountImporter, AccountRow, Outcome, Result
+from wxauth_server.accounts.imports.importing import AccountImporter, AccountRow, Outcome, Result
 from wxauth_server.rpc.admin.fields import AdminViolations
 
 #: Accounts of one request.

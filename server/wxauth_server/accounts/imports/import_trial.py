@@ -8,7 +8,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
-from wxauth_server.accounts.importing import (
+from wxauth_server.accounts.imports.importing import (
     ADDED,
     AccountImporter,
     AccountRow,

@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlite_utils
 from sqlite_utils.db import quote_identifier
 
-from wxauth_server.accounts.import_columns import (
+from wxauth_server.accounts.imports.import_columns import (
     FIELDS,
     ColumnMap,
     RowReader,
@@ -21,7 +21,7 @@ from wxauth_server.accounts.import_columns import (
     ignored_columns,
     read_columns,
 )
-from wxauth_server.accounts.import_files import FileRefused, FileRow, Place
+from wxauth_server.accounts.imports.import_files import FileRefused, FileRow, Place
 
 #: How long another program's write to that database is waited for.
 _BUSY_TIMEOUT_S = 5.0

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-from wxauth_server.accounts.password_refusals import PasswordRefused
+from wxauth_server.accounts.passwords.password_refusals import PasswordRefused
 
 #: Longest password, in Unicode code points and in bytes of UTF-8.
 MAX_PASSWORD_CHARACTERS = 256

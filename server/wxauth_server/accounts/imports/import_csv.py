@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_columns import (
+from wxauth_server.accounts.imports.import_columns import (
     ColumnMap,
     Places,
     RowReader,
@@ -19,14 +19,14 @@ from wxauth_server.accounts.import_columns import (
     ignored_columns,
     read_columns,
 )
-from wxauth_server.accounts.import_files import (
+from wxauth_server.accounts.imports.import_files import (
     MAX_ROW_CHARACTERS,
     Field,
     FileRefused,
     FileRow,
     Place,
 )
-from wxauth_server.accounts.import_text import DecodedFile, LineTooLong, TextLines
+from wxauth_server.accounts.imports.import_text import DecodedFile, LineTooLong, TextLines
 
 _NO_QUOTES_MATCH = "a quotation mark in it is not matched"
 

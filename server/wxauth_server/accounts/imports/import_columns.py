@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from wxauth_server.accounts.foreign_hashes import take_over
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, Field, FileRefused
-from wxauth_server.accounts.importing import AccountRow
-from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
+from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, Field, FileRefused
+from wxauth_server.accounts.imports.importing import AccountRow
+from wxauth_server.accounts.passwords.foreign_hashes import take_over
+from wxauth_server.accounts.passwords.password_refusals import NoUsablePassword, PasswordRefused
 
 FIELDS = tuple(Field)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from wxauth_server.accounts.http_source import HttpSource
-from wxauth_server.accounts.local_source import LocalSource
 from wxauth_server.accounts.passwords import PasswordHasher
-from wxauth_server.accounts.source import AccountSource
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings
+from wxauth_server.accounts.sources.http_source import HttpSource
+from wxauth_server.accounts.sources.local_source import LocalSource
+from wxauth_server.accounts.sources.source import AccountSource
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.config import AccountSourceSettings
 from wxauth_server.pools import Pools
 from wxauth_server.store.interface import Store
@@ -27,7 +27,7 @@ def open_sources(
     for each in settings:
         if isinstance(each, SqlSourceSettings):
             # SQLAlchemy and the drivers take time to import, and are another extra.
-            from wxauth_server.accounts.sql_source import SqlSource
+            from wxauth_server.accounts.sources.sql_source import SqlSource
 
             sources[each.name] = SqlSource.open(each, hasher, pools.passwords)
         else:

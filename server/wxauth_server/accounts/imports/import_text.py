@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused, Place
+from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, FileRefused, Place
 
 _READ_BYTES = 64 * 1024
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 
-from wxauth_server.accounts.password_refusals import PasswordRefused
+from wxauth_server.accounts.passwords.password_refusals import PasswordRefused
 
 #: Django 5.2 writes 1,000,000; twice that took 0.8 s.
 MAX_PBKDF2_ITERATIONS = 2_000_000

@@ -16,8 +16,8 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
-from wxauth_server.accounts.sql_source_settings import UrlRefused
-from wxauth_server.accounts.sql_watchdog import GRACE_S
+from wxauth_server.accounts.sources.sql_source_settings import UrlRefused
+from wxauth_server.accounts.sources.sql_watchdog import GRACE_S
 
 log = logging.getLogger("wxauth.accounts")
 

@@ -7,8 +7,7 @@ stolen database without the key ring cannot be guessed at (reliability.md F6,
 F7; NIST SP 800-63B-4 section 3.1.1.2).
 
 The schemes without a pepper are what other systems wrote (foreign_hashes.py);
-those hashes are replaced at the next login. What can be set as a password is in
-new_passwords.py. Other parts import all of it from here.
+those hashes are replaced at the next login.
 """
 
 from __future__ import annotations
@@ -21,35 +20,15 @@ import unicodedata
 
 import bcrypt
 
-from wxauth_server.accounts.bcrypt_hashes import MAX_FOREIGN_COST, MIN_FOREIGN_COST, bcrypt_cost
-from wxauth_server.accounts.foreign_hashes import is_foreign_malformed, read_foreign, take_over
-from wxauth_server.accounts.new_passwords import (
-    MAX_PASSWORD_BYTES,
-    MAX_PASSWORD_CHARACTERS,
-    MIN_PASSWORD_CHARACTERS,
-    check_new_password,
-    password_length,
+from wxauth_server.accounts.passwords.bcrypt_hashes import (
+    bcrypt_cost,
 )
-from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
+from wxauth_server.accounts.passwords.foreign_hashes import (
+    read_foreign,
+    take_over,
+)
+from wxauth_server.accounts.passwords.password_refusals import PasswordRefused
 from wxauth_server.keyring import KeyRing, Purpose
-
-__all__ = [
-    "BCRYPT_COST",
-    "MAX_FOREIGN_COST",
-    "MAX_PASSWORD_BYTES",
-    "MAX_PASSWORD_CHARACTERS",
-    "MIN_FOREIGN_COST",
-    "MIN_PASSWORD_CHARACTERS",
-    "NoUsablePassword",
-    "PasswordHasher",
-    "PasswordRefused",
-    "check_new_password",
-    "is_foreign_malformed",
-    "is_malformed",
-    "password_length",
-    "pepper_id_of",
-    "take_over",
-]
 
 #: 2**12 rounds; OWASP ASVS 5.0 appendix C approves bcrypt from cost 10.
 BCRYPT_COST = 12

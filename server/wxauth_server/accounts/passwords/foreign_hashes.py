@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from wxauth_server.accounts.bcrypt_hashes import parse_bcrypt, parse_bcrypt_of_sha256
-from wxauth_server.accounts.derived_hashes import (
+from wxauth_server.accounts.passwords.bcrypt_hashes import parse_bcrypt, parse_bcrypt_of_sha256
+from wxauth_server.accounts.passwords.derived_hashes import (
     parse_argon2id,
     parse_pbkdf2_sha256,
     parse_scrypt,
 )
-from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
+from wxauth_server.accounts.passwords.password_refusals import NoUsablePassword, PasswordRefused
 
 
 class ForeignKind(Protocol):

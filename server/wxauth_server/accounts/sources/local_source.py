@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from wxauth_server.accounts.passwords import PasswordHasher, is_malformed
-from wxauth_server.accounts.source import LOCAL, SourceAccount, VerifiedAccount
+from wxauth_server.accounts.sources.source import LOCAL, SourceAccount, VerifiedAccount
 from wxauth_server.accounts.usernames import username_key
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CredentialsInvalid, Overloaded

@@ -17,10 +17,10 @@ from wxauth_server.accounts.account_fields import (
     check_phone,
     check_username,
 )
-from wxauth_server.accounts.foreign_hashes import take_over
-from wxauth_server.accounts.password_refusals import NoUsablePassword, PasswordRefused
 from wxauth_server.accounts.passwords import pepper_id_of
-from wxauth_server.accounts.source import LOCAL
+from wxauth_server.accounts.passwords.foreign_hashes import take_over
+from wxauth_server.accounts.passwords.password_refusals import NoUsablePassword, PasswordRefused
+from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.clock import Clock
 from wxauth_server.store.audit import Actor, Event, record_event
 from wxauth_server.store.imports import (

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from wxauth_server.accounts.http_source_calls import Call, Service
-from wxauth_server.accounts.http_source_messages import fit_username, read_account, read_told
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
-from wxauth_server.accounts.source import SourceAccount, VerifiedAccount
+from wxauth_server.accounts.sources.http_source_calls import Call, Service
+from wxauth_server.accounts.sources.http_source_messages import (
+    fit_username,
+    read_account,
+    read_told,
+)
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.source import SourceAccount, VerifiedAccount
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import CredentialsInvalid

@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from wxauth_server.accounts.passwords import PasswordHasher, is_foreign_malformed
-from wxauth_server.accounts.source import SourceAccount, VerifiedAccount
-from wxauth_server.accounts.sql_source_settings import SqlSourceSettings, UrlRefused
-from wxauth_server.accounts.sql_users import AnswerRefused, Failure, Rows, SqlUser, read_user
-from wxauth_server.accounts.sql_watchdog import GRACE_S, Watchdog
+from wxauth_server.accounts.sources.source import SourceAccount, VerifiedAccount
+from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings, UrlRefused
+from wxauth_server.accounts.sources.sql_users import (
+    AnswerRefused,
+    Failure,
+    Rows,
+    SqlUser,
+    read_user,
+)
+from wxauth_server.accounts.sources.sql_watchdog import GRACE_S, Watchdog
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AccountSourceUnavailable, CredentialsInvalid, Overloaded
 from wxauth_server.outbound.breaker import CircuitBreaker, Outcome
 from wxauth_server.pools import BoundedPool
 
 if TYPE_CHECKING:
-    from wxauth_server.accounts.sql_database import Database
+    from wxauth_server.accounts.sources.sql_database import Database
 
 log = logging.getLogger("wxauth.accounts")
 
@@ -91,7 +97,7 @@ class SqlSource:
         key = "url" if settings.url is not None else "url_file"
         try:
             # SQLAlchemy takes a while to load, and may not be there.
-            from wxauth_server.accounts.sql_database import Database
+            from wxauth_server.accounts.sources.sql_database import Database
 
             database = Database(
                 settings.database_url(),

@@ -14,15 +14,15 @@ from typing import Any
 from sqlalchemy import TextClause, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from wxauth_server.accounts.sql_engines import (
+from wxauth_server.accounts.sources.sql_engines import (
     MOST_ROWS,
     POSTGRESQL,
     SQLITE,
     Engines,
     open_engines,
 )
-from wxauth_server.accounts.sql_users import Failure, Rows
-from wxauth_server.accounts.sql_watchdog import Watchdog
+from wxauth_server.accounts.sources.sql_users import Failure, Rows
+from wxauth_server.accounts.sources.sql_watchdog import Watchdog
 
 # SQLite asks whether time is up after this many of its instructions, about a millisecond.
 _SQLITE_STEPS = 10_000

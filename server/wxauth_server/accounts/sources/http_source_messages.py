@@ -18,7 +18,7 @@ from wxauth_server.accounts.account_fields import (
     check_id,
     check_text,
 )
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.outbound.transport import Answer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import bcrypt
 
-from wxauth_server.accounts.password_refusals import PasswordRefused
+from wxauth_server.accounts.passwords.password_refusals import PasswordRefused
 
 #: Costs that are worked off: 14 is a second of CPU here, 31 would be days.
 MIN_FOREIGN_COST = 4

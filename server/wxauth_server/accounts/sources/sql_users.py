@@ -13,7 +13,7 @@ from wxauth_server.accounts.account_fields import (
     check_id,
     check_text,
 )
-from wxauth_server.accounts.source import SourceAccount
+from wxauth_server.accounts.sources.source import SourceAccount
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 
 _NEEDED = ("id", "username", "hash")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_columns import (
+from wxauth_server.accounts.imports.import_columns import (
     ColumnMap,
     Places,
     RowReader,
@@ -17,9 +17,9 @@ from wxauth_server.accounts.import_columns import (
     ignored_columns,
     read_columns,
 )
-from wxauth_server.accounts.import_files import Field, FileRefused, FileRow, Place
-from wxauth_server.accounts.import_json_objects import array_elements, line_elements
-from wxauth_server.accounts.import_text import DecodedFile
+from wxauth_server.accounts.imports.import_files import Field, FileRefused, FileRow, Place
+from wxauth_server.accounts.imports.import_json_objects import array_elements, line_elements
+from wxauth_server.accounts.imports.import_text import DecodedFile
 
 #: Different sets of keys whose meaning is kept; the objects of an export have few.
 _KEPT_SHAPES = 1_000

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from wxauth_server.accounts.importing import AccountRow
+from wxauth_server.accounts.imports.importing import AccountRow
 
 #: The longest row, in characters. A longer one is refused without being kept: the
 #: fields of an account, at their limits, are below 2,000.

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from wxauth_server.accounts.source_settings import SourceName, SourceSettingsRefused
+from wxauth_server.accounts.sources.source_settings import SourceName, SourceSettingsRefused
 
 #: The one parameter of each statement.
 _PARAMETERS = {"verify_query": "username", "get_query": "id", "deleted_statement": "id"}

@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from wxauth_server.accounts.import_columns import ColumnMap
-from wxauth_server.accounts.import_csv import CsvFile
-from wxauth_server.accounts.import_files import AccountFile, FileRefused
-from wxauth_server.accounts.import_json import JsonFile
-from wxauth_server.accounts.import_sqlite import SqliteFile
+from wxauth_server.accounts.imports.import_columns import ColumnMap
+from wxauth_server.accounts.imports.import_csv import CsvFile
+from wxauth_server.accounts.imports.import_files import AccountFile, FileRefused
+from wxauth_server.accounts.imports.import_json import JsonFile
+from wxauth_server.accounts.imports.import_sqlite import SqliteFile
 
 #: In place of a path: standard input.
 STANDARD_INPUT = Path("-")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from wxauth_server.accounts.source_settings import SourceName, SourceSettingsRefused
+from wxauth_server.accounts.sources.source_settings import SourceName, SourceSettingsRefused
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 

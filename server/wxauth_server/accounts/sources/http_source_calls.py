@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from wxauth_server.accounts.http_source_messages import Fault, Faulty, signed_headers
-from wxauth_server.accounts.http_source_settings import HttpSourceSettings
+from wxauth_server.accounts.sources.http_source_messages import Fault, Faulty, signed_headers
+from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import AccountSourceUnavailable

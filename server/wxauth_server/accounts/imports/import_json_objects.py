@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from wxauth_server.accounts.import_files import MAX_ROW_CHARACTERS, FileRefused
-from wxauth_server.accounts.import_text import LineTooLong, TextLines
+from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, FileRefused
+from wxauth_server.accounts.imports.import_text import LineTooLong, TextLines
 
 Element = tuple[int, dict[str, object] | str]
 

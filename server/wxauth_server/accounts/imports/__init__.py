@@ -1,0 +1,1 @@
+"""Accounts taken over from files: `importing.py` is what is done with each row."""
