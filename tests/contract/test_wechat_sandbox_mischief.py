@@ -73,10 +73,10 @@ def what_comes(sandbox: RunningSandbox, code: str) -> str:
     assert (reply.status, reply.content_type) == (200, "text/plain")
     if not reply.body:
         return "empty"
+    if reply.body.startswith(b"\xff"):  # no UTF-8; json guesses at UTF-16 and the like
+        return "garbage"
     try:
         fields = json.loads(reply.body)
-    except UnicodeDecodeError:
-        return "garbage"
     except ValueError:
         assert reply.body.startswith(b"{")
         return "truncated"

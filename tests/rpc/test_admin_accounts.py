@@ -43,7 +43,7 @@ def test_another_password_ends_the_sessions_and_forgets_failures(
         refused(
             lambda: timed.login(code=timed.code(stranger), username="zhangsan", password="wrong x")
         )
-    wait = {"username": "zhangsan", "password": "another password"}
+    wait = {"username": "zhangsan", "password": "a new horse battery"}
     assert refused(lambda: timed.login(code=timed.code(stranger), **wait)).reason == "THROTTLED"
 
     request = SetPasswordRequest(
@@ -68,7 +68,7 @@ def test_a_session_can_go_on(timed: RunningServer, admin: AdminCaller, clock: Fa
     handle = timed.validate(mine).session_handle
 
     def change(kept: str, account_id: str = "id-zhangsan") -> Any:
-        request = SetPasswordRequest(account=by_id(account_id), password="another password")
+        request = SetPasswordRequest(account=by_id(account_id), password="a new horse battery")
         request.keep_session_handle = kept
         return admin.SetPassword(request)
 

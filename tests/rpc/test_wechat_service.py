@@ -13,7 +13,7 @@ import pytest
 from tests.canary import CANARY
 from tests.rpc.mini_program import BLOCK, CHECK, PATHS, PHONE, RESET, Phone
 from tests.running_server import FakeClock, refused
-from wxauth.v1 import auth_service_pb2, wechat_service_pb2
+from wxauth.v1 import admin_service_pb2, auth_service_pb2, wechat_service_pb2
 from wxauth.v1.auth_service_pb2 import LogoutRequest
 from wxauth.v1.wechat_service_pb2 import (
     CheckSessionKeyRequest,
@@ -115,7 +115,11 @@ def test_a_deadline_that_leaves_no_time(phone: Phone, method: str) -> None:
 def test_every_method_has_a_least_time() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
-        for file in (auth_service_pb2.DESCRIPTOR, wechat_service_pb2.DESCRIPTOR)
+        for file in (
+            admin_service_pb2.DESCRIPTOR,
+            auth_service_pb2.DESCRIPTOR,
+            wechat_service_pb2.DESCRIPTOR,
+        )
         for service in file.services_by_name.values()
         for method in service.methods
     }

@@ -42,10 +42,13 @@ CONTRACT = {
     "INTERNAL": (StatusCode.INTERNAL, False),
     "SESSION_KEY_INVALID": (StatusCode.FAILED_PRECONDITION, False),
     "USER_DATA_INVALID": (StatusCode.INVALID_ARGUMENT, False),
+    "ACCOUNT_SOURCE_UNAVAILABLE": (StatusCode.UNAVAILABLE, True),
+    "NOT_FOUND": (StatusCode.NOT_FOUND, False),
+    "ACCOUNT_EXISTS": (StatusCode.ALREADY_EXISTS, False),
 }
 
 #: Reasons that the contract has already and this server cannot give yet.
-LATER = {"THROTTLED", "CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN"}
+LATER = {"CALLER_FORBIDDEN"}
 
 #: What the errors need that do not stand alone.
 ARGUMENTS = {
@@ -53,6 +56,9 @@ ARGUMENTS = {
     "SESSION_EXPIRED": "idle",
     "SESSION_REVOKED": "LOGOUT",
     "INTERNAL": "abc123",
+    "THROTTLED": 12.5,
+    "NOT_FOUND": "account",
+    "ACCOUNT_EXISTS": "username",
 }
 
 
