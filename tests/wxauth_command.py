@@ -6,15 +6,20 @@ variables. Everything they say is told to the canary.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,17 +53,76 @@ def wxauth(
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; `prefix` is a program that runs it."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [*prefix, *WXAUTH, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(variables),
-        input=given,
-        capture_output=True,
-        timeout=PATIENCE_S,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    CANARY.hear(f"wxauth {arguments[0]}", out + err)
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+    command = [*prefix, *WXAUTH, *map(str, arguments)]
+    # What the interpreter itself reads when it starts.
+    if prefix or any(name.startswith(("PYTHON", "LC_", "LANG")) for name in variables or {}):
+        ended = subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment(variables),
+            input=given,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
+        status, out, err = ended.returncode, ended.stdout, ended.stderr
+    else:
+        status, out, err = _warm().run(command[len(WXAUTH) :], cwd, environment(variables), given)
+    CANARY.hear(f"wxauth {arguments[0]}", (out + err).decode())
+    return subprocess.CompletedProcess(command, status, out.decode(), err.decode())
+
+
+class _Warm:
+    """The interpreter of tests/warm_command.py."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm_command", str(theirs.fileno())],
+                cwd=Path(__file__).parents[1],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        atexit.register(self._close)
+
+    def run(
+        self, arguments: list[str], cwd: Path, env: dict[str, str], stdin: bytes
+    ) -> tuple[int, bytes, bytes]:
+        """Exit status, output and errors of a command."""
+        with ExitStack() as files:
+            spec, given, out, err = (
+                files.enter_context(tempfile.TemporaryFile()) for _ in range(4)
+            )
+            spec.write(json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode())
+            given.write(stdin)
+            for file in (spec, given):
+                file.seek(0)
+            listen, tell = os.pipe()
+            told = files.enter_context(open(listen, encoding="ascii"))
+            try:
+                descriptors = [file.fileno() for file in (spec, given, out, err)]
+                socket.send_fds(self._requests, [b"x"], [*descriptors, tell])
+            finally:
+                os.close(tell)
+            pid = int(told.readline())
+            if not select.select([listen], [], [], PATIENCE_S)[0]:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["wxauth", *arguments], PATIENCE_S)
+            status = os.waitstatus_to_exitcode(int(told.readline()))
+            out.seek(0)
+            err.seek(0)
+            return status, out.read(), err.read()
+
+    def _close(self) -> None:
+        self._requests.close()
+        self._process.wait(PATIENCE_S)
+
+
+@cache
+def _warm() -> _Warm:
+    return _Warm()
 
 
 class RunningCommand:
