@@ -18,12 +18,12 @@ from wxauth_server.store.accounts import AccountRecord, lock_bound_account, set_
 from wxauth_server.store.bindings import (
     BindingRecord,
     allow_sibling_login,
+    bindings_of_account,
     bindings_of_unionid,
     delete_binding,
     find_binding,
     find_exclusive_binding,
     forbid_sibling_login,
-    list_bindings,
     lock_binding,
     may_log_in_by_sibling,
 )
@@ -61,7 +61,7 @@ class BindingPromises:
         assert bind(store, "oOne")
         assert not bind(store, "oTwo")
         assert bind(store, "oTwo", app_id=OTHER_APP)
-        assert len(store.read(lambda tx: list_bindings(tx, limit=99))) == 2
+        assert len(store.read(lambda tx: bindings_of_account(tx, ACCOUNT))) == 2
 
     def test_an_account_may_be_bound_to_several_wechat_users(self, store: Store) -> None:
         """In an app that allows it."""
@@ -106,18 +106,6 @@ class BindingPromises:
         assert ended == BindingRecord(APP, OPENID, "local", "1", "uOne", NOW, None, None, None)
         assert store.write(lambda tx: delete_binding(tx, APP, OPENID)) is None
         assert bind(store, "oTwo")
-
-    def test_bindings_are_listed_newest_first(self, store: Store) -> None:
-        """Ties by openid, up to the limit."""
-        add_account(store)
-        for openid, bound_at in (("oC", 1), ("oB", 2), ("oA", 2), ("oD", 0)):
-            bind(store, openid, exclusive=False, now_ms=bound_at)
-
-        def listed(limit: int) -> list[str]:
-            return [b.openid for b in store.read(lambda tx: list_bindings(tx, limit=limit))]
-
-        assert listed(99) == ["oA", "oB", "oC", "oD"]
-        assert listed(2) == ["oA", "oB"]
 
     def test_the_exclusive_binding_of_an_account(self, store: Store) -> None:
         """Of this app and account; one that is not exclusive is none."""

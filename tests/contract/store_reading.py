@@ -24,7 +24,6 @@ from wxauth_server.store.sessions import (
     SessionRecord,
     end_session,
     insert_session,
-    list_sessions,
     update_unionid,
 )
 
@@ -169,16 +168,3 @@ class ReadingPromises:
             )
         )
         assert store.read_sessions([key, b"\1" * 32]).keys() == {key}
-
-    def test_sessions_are_listed_newest_login_first(self, store: Store) -> None:
-        """Live and dead, ties by handle, up to the limit."""
-        add_account(store)
-        for name, login_at in (("c", 1), ("b", 2), ("a", 2), ("d", 0)):
-            start(store, name, now_ms=login_at)
-        store.write(lambda tx: end_session(tx, digest("c"), Cause.LOGOUT, now_ms=NOW))
-
-        def listed(limit: int) -> list[str]:
-            return [s.handle for s in store.read(lambda tx: list_sessions(tx, limit=limit))]
-
-        assert listed(99) == ["a", "b", "c", "d"]
-        assert listed(2) == ["a", "b"]

@@ -21,7 +21,6 @@ from wxauth_server.store.bindings import find_binding, lock_binding
 from wxauth_server.store.interface import Store
 from wxauth_server.store.session_keys import (
     erase_session_key_without_session,
-    erase_session_keys_of_account,
     next_session_keys,
     renew_session_key,
     replace_session_key,
@@ -182,30 +181,6 @@ class SessionKeyPromises:
         start(store, "other user", openid="oTwo")
         start(store, "other app", app_id=OTHER_APP)
         assert erase(store)
-
-    def test_those_of_an_account_are_erased_together(self, store: Store) -> None:
-        """In every app and of every WeChat user of it; others' stay."""
-        add_account(store, "1")
-        add_account(store, "2")
-        for openid, app_id in ((OPENID, APP), ("oTwo", APP), (OPENID, OTHER_APP)):
-            bound(store, openid, app_id, exclusive=False)
-        assert bind(store, "oOther", ("local", "2"))
-        store.write(
-            lambda tx: lock_binding(
-                tx,
-                APP,
-                "oOther",
-                ("local", "2"),
-                session_key=SEALED,
-                session_key_id="seal-1",
-                session_key_at=1,
-            )
-        )
-        store.write(lambda tx: erase_session_keys_of_account(tx, ACCOUNT))
-        assert [key_of(store), key_of(store, "oTwo"), key_of(store, OPENID, OTHER_APP)] == (
-            [(None, None)] * 3
-        )
-        assert key_of(store, "oOther") == (SEALED, "seal-1")
 
     def test_the_next_ones_in_their_order(self, store: Store) -> None:
         """Those with a session_key, by openid, from behind one on; and who has a live session."""

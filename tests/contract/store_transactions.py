@@ -7,9 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.store_rows import NOW, account_of, add_account, bind, digest, session_of, start
+from tests.contract.store_rows import (
+    APP,
+    NOW,
+    OPENID,
+    account_of,
+    add_account,
+    bind,
+    digest,
+    session_of,
+    start,
+)
 from wxauth_server.store.accounts import list_accounts
-from wxauth_server.store.bindings import list_bindings
+from wxauth_server.store.bindings import find_binding
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import keys_in_use, note_key_in_use
 from wxauth_server.store.sessions import Cause, end_session
@@ -133,5 +143,6 @@ class TransactionPromises:
         with ThreadPoolExecutor(threads) as pool:
             outcomes = list(pool.map(run, range(threads)))
         assert sorted(outcomes) == [False] * (threads - 1) + [True]
-        [bound] = store.read(lambda tx: list_bindings(tx, limit=99))
+        bound = store.read(lambda tx: find_binding(tx, APP, OPENID))
+        assert bound is not None
         assert bound.account == ("local", str(outcomes.index(True)))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 #: All work in one unbounded thread pool, as asyncio.to_thread would do it.
 ONE_POOL = "one-pool"
-#: Answers before it commits; every fiftieth write commits.
+#: Answers before it commits; every five hundredth write commits.
 LATE_COMMIT = "late-commit"
 #: Refuses at once where there is no hash to check.
 NO_DUMMY_HASH = "no-dummy-hash"
@@ -45,7 +45,7 @@ NO_SHARING = "no-sharing"
 
 #: What asyncio's default executor has on two cores.
 _DEFAULT_EXECUTOR_THREADS = 6
-_WRITES_OF_A_COMMIT = 50
+_WRITES_OF_A_COMMIT = 500
 _STALE_FOR_S = 0.5
 
 

@@ -11,7 +11,7 @@ from wxauth_server.accounts.manage import NewPassword
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.keyring import KeyRing
-from wxauth_server.store.sessions import SessionRecord, insert_session, list_sessions
+from wxauth_server.store.sessions import SessionRecord, insert_session
 from wxauth_server.store.sqlite import SQLiteStore
 
 APP = "wx1111111111111111"
@@ -72,5 +72,4 @@ def log_in(store: SQLiteStore, account_id: str, handle: str, at_ms: int = NOW_MS
 
 def causes(store: SQLiteStore) -> dict[str, str | None]:
     """Why each session was ended, by its handle."""
-    sessions = store.read(lambda tx: list_sessions(tx, limit=100))
-    return {session.handle: session.ended_cause for session in sessions}
+    return dict(store.read(lambda tx: tx.execute("SELECT handle, ended_cause FROM sessions")))

@@ -28,6 +28,7 @@ from wxauth_server.accounts.passwords import (
 )
 from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import RequestInvalid, SessionInvalid
+from wxauth_server.rpc.violations import Violations
 from wxauth_server.wechat.user_data import (
     problem_of_encrypted_data,
     problem_of_iv,
@@ -161,31 +162,12 @@ def _check_session_id(session_id: str) -> None:
         raise SessionInvalid
 
 
-class _Violations:
-    """Gathers (field, what is wrong), so that a caller learns of everything at once."""
-
-    def __init__(self) -> None:
-        self._found: list[tuple[str, str]] = []
-
-    def add(self, field: str, problem: str) -> None:
-        self._found.append((field, problem))
+class _Violations(Violations):
+    """Knows the forms of the fields of these messages."""
 
     def problem(self, field: str, problem: str | None) -> None:
         if problem is not None:
             self.add(field, problem)
-
-    def text(self, field: str, value: str, most_bytes: int, *, required: bool = False) -> bool:
-        """Whether there is a text worth a closer look."""
-        if not value:
-            if required:
-                self.add(field, "required")
-            return False
-        found = len(self._found)
-        if "\0" in value:
-            self.add(field, "contains NUL")
-        if len(value.encode()) > most_bytes:
-            self.add(field, f"longer than {most_bytes} bytes")
-        return len(self._found) == found
 
     def login_code(self, field: str, value: str, *, required: bool = False) -> None:
         if self.text(field, value, MAX_CODE_BYTES, required=required) and _PHONE_CODE.fullmatch(
@@ -214,7 +196,3 @@ class _Violations:
         self.text(field, value, MAX_PASSWORD_BYTES)
         if password_length(value) > MAX_PASSWORD_CHARACTERS:
             self.add(field, f"longer than {MAX_PASSWORD_CHARACTERS} characters")
-
-    def raise_if_any(self) -> None:
-        if self._found:
-            raise RequestInvalid(*self._found)

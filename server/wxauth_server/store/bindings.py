@@ -180,12 +180,3 @@ def may_log_in_by_sibling(tx: Transaction, app_id: str, openid: str) -> bool:
         "SELECT openid FROM no_sibling WHERE app_id = :app_id AND openid = :openid",
         {"app_id": app_id, "openid": openid},
     )
-
-
-def list_bindings(tx: Transaction, *, limit: int) -> list[BindingRecord]:
-    """Bindings, newest first."""
-    rows = tx.execute(
-        f"SELECT {_COLUMNS} FROM bindings ORDER BY bound_at DESC, openid LIMIT :limit",  # noqa: S608
-        {"limit": limit},
-    )
-    return [BindingRecord._make(row) for row in rows]

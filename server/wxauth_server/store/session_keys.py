@@ -98,17 +98,6 @@ def erase_session_key_without_session(
     )
 
 
-def erase_session_keys_of_account(tx: Transaction, account: tuple[str, str]) -> None:
-    """Erase the session_keys of an account, all of whose sessions have just ended."""
-    tx.execute(
-        """
-        UPDATE bindings SET session_key = NULL, session_key_id = NULL
-        WHERE account_source = :source AND account_id = :account_id AND session_key IS NOT NULL
-        """,
-        {"source": account[0], "account_id": account[1]},
-    )
-
-
 def next_session_keys(
     tx: Transaction,
     app_id: str,

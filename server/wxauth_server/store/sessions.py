@@ -232,13 +232,3 @@ def touch_sessions(tx: Transaction, seen: Iterable[tuple[bytes, int, int]]) -> N
             """,
             {"digest": digest, "seen_at": seen_at, "idle": idle_ms},
         )
-
-
-def list_sessions(tx: Transaction, *, limit: int) -> list[SessionRecord]:
-    """Sessions, live and dead, newest login first."""
-    rows = tx.execute(
-        f"SELECT {SESSION_COLUMNS} FROM sessions"  # noqa: S608
-        " ORDER BY login_at DESC, handle LIMIT :limit",
-        {"limit": limit},
-    )
-    return [SessionRecord._make(row) for row in rows]
