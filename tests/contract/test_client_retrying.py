@@ -37,7 +37,7 @@ LogIn = Callable[..., Any]
 #: error_reason.proto says of each other one that the code is spent or that
 #: sending it again changes nothing.
 REASONS_RETRIED = {
-    "ACCOUNT_SOURCE_UNAVAILABLE": 4,
+    "ACCOUNT_SOURCE_UNAVAILABLE": 2,
     "DEADLINE_TOO_SHORT": 4,
     "OVERLOADED": 4,
     "STORE_UNAVAILABLE": 4,

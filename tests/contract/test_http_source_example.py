@@ -47,7 +47,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (file.parent / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", file],
-            env=environment({"WXAUTH_KEY": KEY, "PORT": "0"}),
+            env=environment({"MEMBERS_KEY": KEY, "PORT": "0"}),
             stdout=subprocess.PIPE,
             stderr=log,
             encoding="utf-8",
@@ -165,7 +165,7 @@ def test_the_commands_on_the_page(url: str) -> None:
     commands = block("ask-the-example").replace("http://127.0.0.1:8070", url)
     done = subprocess.run(
         ["bash", "-eu", "-c", commands],
-        env=environment({"WXAUTH_KEY": KEY}),
+        env=environment({"MEMBERS_KEY": KEY}),
         capture_output=True,
         encoding="utf-8",
         timeout=30,

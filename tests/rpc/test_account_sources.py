@@ -128,10 +128,22 @@ def test_a_company_that_is_down_is_no_answer(
     company.broken = False
     # The same request goes on where it stopped: WeChat is not asked again.
     assert not server.login(**fields).bound_now
-    # Whose password the company may have looked at has used up one of their ten.
-    assert server.rows("SELECT name, failures FROM throttles WHERE failures + pending > 0") == (
-        [(b"", 1)] if with_password else []
-    )
+    # Nothing is held against the user for it.
+    assert server.rows("SELECT failures FROM throttles WHERE failures + pending > 0") == []
+
+
+def test_a_company_that_is_down_holds_one_password_against_nobody_twice(
+    server: RunningServer, company: Company
+) -> None:
+    """Who tries the same again, has not guessed again."""
+    company.broken = True
+    user = server.new_user()
+    for _ in range(8):
+        fields = {"code": server.code(user), "username": "zhangsan", "password": RIGHT}
+        assert refused(server.login, **fields).reason == "ACCOUNT_SOURCE_UNAVAILABLE"
+    company.broken = False
+    fields["code"] = server.code(user)
+    assert server.login(**fields).bound_now
 
 
 def test_a_company_that_answers_wrong_passwords_with_errors_is_no_oracle(
@@ -141,9 +153,9 @@ def test_a_company_that_answers_wrong_passwords_with_errors_is_no_oracle(
     company.broken = True
     user = server.new_user()
     reasons = []
-    for _ in range(6):
+    for number in range(6):
         code = server.code(user)
-        fields = {"code": code, "username": "x", "password": WRONG}
+        fields = {"code": code, "username": "x", "password": f"{WRONG} {number}"}
         refusal = refused(server.login, **fields)
         reasons.append(refusal.reason)
     assert reasons == ["ACCOUNT_SOURCE_UNAVAILABLE"] * 5 + ["THROTTLED"]

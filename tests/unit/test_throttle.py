@@ -22,7 +22,7 @@ from wxauth_server.accounts.throttle import (
 )
 from wxauth_server.keyring import create_keyring, load_keyring
 from wxauth_server.store.sqlite import SQLiteStore
-from wxauth_server.store.throttles import find_throttle
+from wxauth_server.store.throttles import find_throttle, unlock_name
 
 APP = "wx1111111111111111"
 NOW = 1_790_000_000_000
@@ -131,6 +131,38 @@ def test_one_user_cannot_try_many_names(store: SQLiteStore) -> None:
     sprayer.right(b"own" * 8, at=NOW + 1000)
     sprayer.wrong(b"m" * 32, at=NOW + 1000)
     assert sprayer.wait_ms(b"l" * 32, at=NOW + 1000) == 2000
+
+
+def test_what_an_owner_failed_with_their_own_name_is_taken_back(store: SQLiteStore) -> None:
+    """And nothing else: who forgets a password now and then does not wait for it one day."""
+    owner = Guesser(store, "owner")
+    owner.wrong(b"other" * 6)
+    for _ in range(5):
+        for _ in range(4):
+            owner.wrong()
+        owner.right()
+    row = store.read(lambda tx: find_throttle(tx, owner.guess().of_user))
+    assert row is not None
+    assert (row.failures, row.pending) == (1, 0)
+
+
+def test_unlocking_a_name_ends_the_waits_of_those_who_failed_with_it(store: SQLiteStore) -> None:
+    owner, other = Guesser(store, "owner"), Guesser(store, "other")
+    at = NOW
+    for _ in range(12):
+        at += 900_000
+        owner.wrong(at=at)
+    for number in range(11):
+        at += 900_000
+        other.wrong(bytes([number]) * 32, at=at)
+    assert owner.wait_ms(at=at) == -1  # long ago by now
+    owner.wrong(at=at)
+    assert owner.wait_ms(at=at) is not None
+    assert store.write(lambda tx: unlock_name(tx, VICTIM))
+    assert owner.wait_ms(at=at) == -1
+    assert owner.wait_ms(b"n" * 32, at=at) == -1
+    assert other.wait_ms(at=at) == 2000  # for other names
+    assert not store.write(lambda tx: unlock_name(tx, VICTIM))
 
 
 def test_a_user_is_forgiven_after_a_day(store: SQLiteStore) -> None:

@@ -25,6 +25,12 @@ from wxauth_client.errors import (
 # Less is too little for a round trip and a write. The server itself refuses to
 # begin a login in under 20 ms.
 MIN_ATTEMPT_S = 0.1
+# After these, less is too little for a queue of bcrypt, or for another system's
+# answer: the attempt would end with an answer that nobody hears.
+MIN_ATTEMPT_AFTER_S: Mapping[type[WxauthError], float] = {
+    Throttled: 1.5,
+    AccountSourceUnavailable: 2.5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ LOGIN = RetryPolicy(
         StoreUnavailable: 4,
         Overloaded: 4,
         WeChatUnavailable: 4,
-        AccountSourceUnavailable: 4,
+        # It is asked for at most twice: what ails it will rarely pass in a second.
+        AccountSourceUnavailable: 2,
         # These have cost it a look at a counter. It waits up to 2 s by itself for the
         # attempts before to be decided, then asks for 1 s: all that fit into a login's
         # 8 s, and so 20 right logins at once end well. It asks for more, up to 15
@@ -85,5 +92,5 @@ def next_delay_s(
         return None
     backoff_s = min(policy.first_delay_s * 2 ** (attempts - 1), policy.max_delay_s)
     least_s = max(backoff_s, failure.retry_after_s or 0.0)
-    most_s = left_s - MIN_ATTEMPT_S
+    most_s = left_s - MIN_ATTEMPT_AFTER_S.get(type(failure), MIN_ATTEMPT_S)
     return min(least_s * (1 + chance / 2), most_s) if least_s <= most_s else None

@@ -33,6 +33,7 @@ from wxauth_server.store.throttles import (
     find_throttle,
     forgive,
     reserve_attempt,
+    take_back,
 )
 
 #: The name of the rows about a WeChat user, whatever the name.
@@ -175,12 +176,14 @@ def reserve(tx: Transaction, guess: Guess, limits: ThrottleLimits, *, now_ms: in
 
 
 def succeeded(tx: Transaction, guess: Guess) -> None:
-    """The password was right: what was held against the name here and everywhere is forgotten."""
-    for key in guess:
-        if key == guess.of_user:  # else an account of one's own would wash one clean
-            end_attempt(tx, key, failed_at=None)
-        else:
-            forgive(tx, key)
+    """The password was right: what was held against the name is forgotten, for everybody.
+
+    And what this WeChat user had failed with this name, which is theirs; not what
+    they failed with others: an account of one's own would wash one clean.
+    """
+    end_attempt(tx, guess.of_user, failed_at=None)
+    forgive(tx, guess.of_name)
+    take_back(tx, guess.of_user, forgive(tx, guess.of_both))
 
 
 def failed(

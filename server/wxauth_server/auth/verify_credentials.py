@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
+import secrets
 import time
 import weakref
 from collections import Counter
@@ -25,6 +28,7 @@ from wxauth_server.accounts.throttle import (
     given_up,
     reserve,
 )
+from wxauth_server.auth.recent import Recent
 from wxauth_server.clock import Clock
 from wxauth_server.deadline import Deadline
 from wxauth_server.errors import (
@@ -43,6 +47,8 @@ from wxauth_server.store.sessions import SessionRecord
 _PATIENCE_S = 2.0
 #: What it is told, in seconds.
 _COME_AGAIN_S = 1.0
+#: Attempts without an answer that are remembered, about 200 bytes each.
+_MOST_UNHEARD = 10_000
 #: Between two looks, in seconds: one bcrypt takes longer.
 _LOOK_AGAIN_S = 0.05
 
@@ -73,6 +79,9 @@ class CredentialVerifier:
         self._store = store
         self._writer = pools.writer
         self._clock = clock
+        # What was tried without an answer, in memory and under a key of this process.
+        self._key_of_unheard = secrets.token_bytes(32)
+        self._unheard: Recent[bytes, None] = Recent(keep_ms=60_000, most=_MOST_UNHEARD)
         # Of many attempts that wait for the same, one at a time asks the store.
         self._turns: weakref.WeakValueDictionary[Guess, asyncio.Lock] = (
             weakref.WeakValueDictionary()
@@ -129,7 +138,7 @@ class CredentialVerifier:
         StoreUnavailable, after which there is nothing to end.
         """
         locked = await self._reserve(guess, deadline)
-        async with self._ended_on_failure(guess):
+        async with self._ended_on_failure(guess, username, password):
             return await self.sources[source].verify(
                 username, password, deadline, allowed=not locked
             )
@@ -140,7 +149,7 @@ class CredentialVerifier:
         """Check the password of a session's account. Raises: as `verify`."""
         source = self.sources.get(session.account_source)
         locked = await self._reserve(guess, deadline)
-        async with self._ended_on_failure(guess):
+        async with self._ended_on_failure(guess, session.account_id, password):
             if source is None:  # no longer configured
                 raise CredentialsInvalid(session.account)
             return await source.verify_owner(
@@ -199,13 +208,13 @@ class CredentialVerifier:
             turn.release()
 
     @contextlib.asynccontextmanager
-    async def _ended_on_failure(self, guess: Guess) -> AsyncIterator[None]:
+    async def _ended_on_failure(self, guess: Guess, *tried: str) -> AsyncIterator[None]:
         try:
             yield
         except CredentialsInvalid:
             raise
         except AccountSourceUnavailable as failure:
-            if failure.tried:
+            if failure.tried and not self._is_repeated(guess, *tried):
                 now_ms = self._clock.now_ms()
                 await self._end(lambda tx: failed_unheard(tx, guess, now_ms=now_ms))
             else:
@@ -214,6 +223,14 @@ class CredentialVerifier:
         except AuthError:
             await self.give_up(guess)
             raise
+
+    def _is_repeated(self, guess: Guess, *tried: str) -> bool:
+        """Whether just this was tried without an answer a minute ago: it is no other guess."""
+        text = "\0".join((guess.app_id, guess.openid, *tried)).encode()
+        digest = hmac.digest(self._key_of_unheard, text, hashlib.sha256)
+        repeated = digest in self._unheard
+        self._unheard.put(digest, None, now_ms=self._clock.now_ms())
+        return repeated
 
     async def _end(self, end: Callable[[Transaction], None]) -> None:
         # What the store does not take counts as failed in half a minute.

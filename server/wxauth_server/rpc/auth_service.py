@@ -77,7 +77,9 @@ class AuthServicer(AuthServiceServicer):
             request_id=request.request_id,
         )
         client = ClientInfo(
-            request.client.address, request.client.user_agent, request.client.device
+            request.client.address,
+            _printable(request.client.user_agent),
+            _printable(request.client.device),
         )
         result = await self._login.log_in(asked, client, deadline_of(context))
         return LoginResponse(
@@ -151,6 +153,11 @@ class AuthServicer(AuthServiceServicer):
             bindings_ended=result.bindings_ended,
             sessions_ended=result.sessions_ended,
         )
+
+
+def _printable(text: str) -> str:
+    # It is shown to people: nothing in it moves the cursor or turns the writing.
+    return "".join(filter(str.isprintable, text))
 
 
 def _live_session(live: LiveSession) -> ValidateSessionResponse:

@@ -74,8 +74,9 @@ def end_attempt(tx: Transaction, key: ThrottleKey, *, failed_at: int | None) -> 
     return failures
 
 
-def forgive(tx: Transaction, key: ThrottleKey) -> None:
-    """Count an attempt as ended well: the failures before it are forgotten."""
+def forgive(tx: Transaction, key: ThrottleKey) -> int:
+    """Count an attempt as ended well: the failures before it are forgotten; how many."""
+    found = find_throttle(tx, key)
     tx.execute(
         f"""
         UPDATE throttles SET pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END,
@@ -85,6 +86,19 @@ def forgive(tx: Transaction, key: ThrottleKey) -> None:
         key._asdict(),
     )
     tx.execute(f"DELETE FROM throttles WHERE {_KEY} AND pending = 0", key._asdict())  # noqa: S608
+    return found.failures if found else 0
+
+
+def take_back(tx: Transaction, key: ThrottleKey, failures: int) -> None:
+    """Count so many failures less."""
+    tx.execute(
+        f"""
+        UPDATE throttles
+        SET failures = CASE WHEN failures > :less THEN failures - :less ELSE 0 END
+        WHERE {_KEY}
+        """,  # noqa: S608
+        key._asdict() | {"less": failures},
+    )
 
 
 def find_throttle(tx: Transaction, key: ThrottleKey) -> ThrottleRecord | None:
@@ -93,7 +107,22 @@ def find_throttle(tx: Transaction, key: ThrottleKey) -> ThrottleRecord | None:
 
 
 def unlock_name(tx: Transaction, name: bytes) -> bool:
-    """Forget all attempts on a name; whether there were failures."""
+    """Forget all attempts on a name, also with the users who made them; whether any failed."""
+    tx.execute(
+        """
+        UPDATE throttles SET failures = failures - (
+          SELECT CASE WHEN theirs.failures < throttles.failures
+            THEN theirs.failures ELSE throttles.failures END
+          FROM throttles AS theirs
+          WHERE theirs.name = :name AND theirs.app_id = throttles.app_id
+            AND theirs.openid = throttles.openid
+        )
+        WHERE name = :any AND (app_id, openid) IN (
+          SELECT app_id, openid FROM throttles WHERE name = :name AND openid <> ''
+        )
+        """,
+        {"name": name, "any": b""},
+    )
     rows = tx.execute("DELETE FROM throttles WHERE name = :name RETURNING failures", {"name": name})
     return any(failures for (failures,) in rows)
 
