@@ -18,7 +18,7 @@ from wxauth.v1.auth_service_pb2 import (
     OwnSession,
     RevokeSessionRequest,
 )
-from wxauth_server.auth.own_sessions import network_of
+from wxauth_server.auth.own_sessions import neighbourhood_of
 from wxauth_server.config import DEMO_APP_ID
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.sessions import SessionRecord, insert_session
@@ -80,7 +80,7 @@ def test_the_list_is_what_a_user_recognises(timed: RunningServer, clock: FakeClo
     ],
 )
 def test_networks(address: str, network: str) -> None:
-    assert network_of(address) == network
+    assert neighbourhood_of(address) == network
 
 
 def test_the_list_ends_at_a_hundred(timed: RunningServer, clock: FakeClock) -> None:

@@ -75,7 +75,7 @@ class OwnSessions:
                 current=own.digest == session.digest,
                 device=own.client_device or "",
                 user_agent=own.client_user_agent or "",
-                network=network_of(own.client_address or ""),
+                network=neighbourhood_of(own.client_address or ""),
                 login_ms=own.login_at,
                 last_seen_ms=own.last_seen_at,
                 idle_end_ms=own.last_seen_at + limits.idle_ms,
@@ -98,7 +98,7 @@ class OwnSessions:
             raise refusal
 
 
-def network_of(address: str) -> str:
+def neighbourhood_of(address: str) -> str:
     """The network of an IP address, as "203.0.113.0/24"; empty for what is no address."""
     try:
         ip = ipaddress.ip_address(address)
