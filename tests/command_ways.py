@@ -23,8 +23,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def add_rows(data: Path) -> None:
-    """Accounts 1 to 3 with a binding and two sessions each, and one of another source."""
+    """Accounts 1 to 3 with a binding and two sessions each, and 4, whose user has left."""
     with closing(sqlite3.connect(data / ".wxauth" / "wxauth.db")) as database:
+        database.execute(
+            "INSERT INTO accounts (source, id, password_version, created_at, deleted_at)"
+            " VALUES ('local', '4', 1, 1, 1)"
+        )
         for number in (2, 3):
             database.execute(
                 "INSERT INTO accounts (source, id, username, username_key, password_version,"
@@ -41,8 +45,9 @@ def add_rows(data: Path) -> None:
                 handle = f"{number}{device}".ljust(22, "_")
                 database.execute(
                     "INSERT INTO sessions (digest, handle, app_id, openid, account_source,"
-                    " account_id, username, login_at, last_seen_at)"
-                    " VALUES (?, ?, ?, ?, 'local', ?, 'x', ?, ?)",
+                    " account_id, username, login_at, last_seen_at, client_address,"
+                    " client_device) VALUES (?, ?, ?, ?, 'local', ?, 'x', ?, ?,"
+                    " '192.0.2.7', 'a phone')",
                     (
                         handle.encode(),
                         handle,

@@ -90,7 +90,7 @@ def test_more_accounts_than_were_listed(data: Path) -> None:
     done_well(wxauth("accounts", "add", "lisi", "--no-password", cwd=data))
 
     said = done_well(wxauth("accounts", "list", "--limit", "1", cwd=data))
-    assert "There are more than these 1" in said
+    assert "There are more; a --limit above 1 shows them." in said
     as_json = wxauth("accounts", "list", "--limit", "1", "--json", cwd=data)
     assert len(json.loads(as_json.stdout)) == 1
     assert "There are more" in as_json.stderr

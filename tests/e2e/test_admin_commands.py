@@ -22,8 +22,9 @@ A, B = "1a".ljust(22, "_"), "2b".ljust(22, "_")
 
 #: What each command says, in lines that stay the same whichever way it goes.
 SAID: list[tuple[tuple[str, ...], str, str]] = [
-    (("accounts", "list", "--limit", "2"), "", "There are more than these 2"),
-    (("accounts", "list", "--deleted", "--json"), "", "[]"),
+    (("accounts", "list", "--limit", "2"), "", "There are more; a --limit above 2 shows them."),
+    (("accounts", "list", "--deleted", "--json"), "", '"id": "4"'),
+    (("sessions", "list", "--live"), "", "a phone  192.0.2.7"),
     (("accounts", "show", "user2"), "", "Username  user2"),
     (("accounts", "add", "lisi", "--id", "9", "--no-password"), "",
      "Added the account lisi with the id 9.\n"),
@@ -56,6 +57,8 @@ SAID: list[tuple[tuple[str, ...], str, str]] = [
     (("bindings", "end", DEMO_APP_ID, "o1", "--json"), "", '"openid": "o1"'),
 ]  # fmt: skip
 
+LEFT = "the user of the account with the id '4' has left"
+
 #: What is refused, with the one line that says why.
 REFUSED: list[tuple[tuple[str, ...], str, str]] = [
     (("accounts", "show", "nobody"), "", "there is no account with the username 'nobody'"),
@@ -81,6 +84,13 @@ REFUSED: list[tuple[tuple[str, ...], str, str]] = [
     (("sessions", "end", "--account", "nobody"), "",
      "there is no account with the username 'nobody'"),
     (("sessions", "end", "--app", DEMO_APP_ID), "", "use --yes"),
+    (("sessions", "end", "--app", "wx9", "--yes"), "", "app_id: this server does not serve this"),
+    (("accounts", "enable", "--id", "4"), "", LEFT),
+    (("accounts", "disable", "--id", "4"), "", LEFT),
+    (("accounts", "set-password", "--id", "4", "--password-stdin"), "another one\n", LEFT),
+    (("accounts", "set-username", "--id", "4", "--to", "x"), "", LEFT),
+    (("accounts", "set-phone", "--id", "4", "--none"), "", LEFT),
+    (("sessions", "end", "--account-id", "4"), "", LEFT),
 ]  # fmt: skip
 
 

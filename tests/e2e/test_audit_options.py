@@ -76,7 +76,11 @@ def test_an_export_has_what_was_asked_for(
         (("--since", "999999d"), "is no time"),
         (("--until", "7w"), "is no time"),
         (("--since", "99999999999999999999d"), "is no time"),
-        (("--event", "LOGON"), "LOGON"),
+        (
+            ("--event", "LOGON"),
+            "Invalid value: there is no event 'LOGON': they are LOGIN, LOGIN_REF",
+        ),
+        (("--event", ""), "there is no event ''"),
         (("--account", "a", "--account-id", "1"), "give one of"),
         (("--account", "a", "--source", "crm"), "needs --account-id"),
         (("--openid", "oOne"), "needs --app"),

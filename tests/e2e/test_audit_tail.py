@@ -150,9 +150,11 @@ def test_follow_shows_what_was_asked_for_only(log: Log) -> None:
 def test_follow_in_a_table(log: Log) -> None:
     with running("audit", "tail", "-f", cwd=log.cwd) as command:
         head = command.wait_for("TIME ")
-        log.record(Event.LOGIN_REFUSED, reason="THROTTLED")
-        line = command.wait_for("LOGIN_REFUSED")
-        assert line.index("THROTTLED") == head.index("REASON")
+        for reason in ("THROTTLED", "ACCOUNT_SOURCE_UNAVAILABLE"):
+            log.record(Event.LOGIN_REFUSED, reason=reason, app_id=APP)
+            line = command.wait_for(reason)
+            assert line.index(reason) == head.index("REASON")
+            assert line.index(APP) == head.index("APP")
         assert command.stop() == 0
 
 

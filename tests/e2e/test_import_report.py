@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import stat
 from pathlib import Path
 
@@ -35,6 +36,7 @@ BAD = (
 lines",,,,,
 6,short
 7,wangwu,,,,,
+8,zhaoliu,,,,perhaps,
 """
 )
 
@@ -42,13 +44,14 @@ lines",,,,,
 def test_refused_rows_are_told_with_line_and_reason(work: Path) -> None:
     (work / "users.csv").write_text(BAD)
     said = imported(work, "users.csv", status=1)
-    assert "Added 3, unchanged 0, refused 5 of 8 rows." in said
+    assert "Added 3, unchanged 0, refused 6 of 9 rows." in said
     for line in (
         "line 4, id '1': there is an account with the id '1' already, with another password",
         "line 5, id '3': there is an account with the username 'LISI' already, with another id",
         "line 6, id '4': this username is not allowed",
         "line 7, id '5': the username holds a control character",
         "line 9: the row has 2 columns, the header 7",
+        "line 11, id '8': enabled is none of true, false",
     ):
         assert f"\n{line}" in said
     assert [row[0] for row in stored(work)] == ["1", "2", "7"]
@@ -69,9 +72,48 @@ def test_a_report_has_all_of_them(work: Path) -> None:
         ("6", "4", "with space"),
         ("7", "5", "two\nlines"),
         ("9", "", ""),
+        ("11", "8", "zhaoliu"),
     ]
     assert all(row["problem"] for row in told)
     assert "$2b$" not in file.read_text()
+
+
+def test_json_has_the_sum_and_the_first_refusals(work: Path) -> None:
+    """And nothing else is on standard output."""
+    (work / "users.csv").write_text(BAD)
+    for options, dry_run in ((("--dry-run",), True), (("--report", "refused.csv"), False)):
+        done = wxauth(*IMPORT, "users.csv", "--json", *options, cwd=work)
+        assert done.returncode == 1
+        assert "refused 6 of 9 rows." in done.stderr
+        said = json.loads(done.stdout)
+        refusals = said.pop("refusals")
+        assert said == {
+            "added": 3,
+            "unchanged": 0,
+            "refused": 6,
+            "dry_run": dry_run,
+            "complete": True,
+        }
+        assert [(each["line"], each["id"], each["username"]) for each in refusals[-2:]] == [
+            (9, None, None),
+            (11, "8", "zhaoliu"),
+        ]
+        assert refusals[-2]["problem"] == "the row has 2 columns, the header 7"
+
+    bad = "".join(f"{number},a b\n" for number in range(100, 105 + SHOWN_ROWS))
+    done = wxauth(*IMPORT, "-", "--format", "csv", "--json", cwd=work, stdin="id,username\n" + bad)
+    said = json.loads(done.stdout)
+    assert (said["refused"], len(said["refusals"])) == (5 + SHOWN_ROWS, SHOWN_ROWS)
+
+
+def test_json_of_an_import_that_does_not_come_to_the_end(work: Path) -> None:
+    objects = (f'{{"id": {number}, "username": "u{number}"}}' for number in range(300))
+    (work / "users.json").write_text(f"[{','.join(objects)}")
+    done = wxauth(*IMPORT, "users.json", "--json", cwd=work)
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert (said["refused"], said["complete"]) == (0, False)
+    assert said["added"] == len(stored(work)) > 0
 
 
 def test_no_more_than_twenty_are_shown(work: Path) -> None:
@@ -89,6 +131,7 @@ def test_a_terminal_is_told_no_control_characters(work: Path) -> None:
     )
     said = imported(work, "users.jsonl", "--report", "refused.csv", status=1)
     said += imported(work, "users.jsonl", status=1)
+    said += imported(work, "users.jsonl", "--json", status=1)
     assert "\x1b" not in said
     assert r"\ud800" in (work / "refused.csv").read_text()
 
@@ -107,13 +150,13 @@ def test_a_report_does_not_overwrite_the_file(work: Path) -> None:
 def test_a_dry_run_says_what_would_become_of_each_row(work: Path) -> None:
     (work / "users.csv").write_text(BAD)
     said = imported(work, "users.csv", "--dry-run", status=1)
-    assert "Would add 3, unchanged 0, refused 5 of 8 rows." in said
+    assert "Would add 3, unchanged 0, refused 6 of 9 rows." in said
     assert list((work / ".wxauth").iterdir()) == []
 
     imported(work, "users.csv", status=1)
     before = (stored(work), events(work))
     said = imported(work, "users.csv", "--dry-run", status=1)
-    assert "Would add 0, unchanged 3, refused 5 of 8 rows." in said
+    assert "Would add 0, unchanged 3, refused 6 of 9 rows." in said
     assert (stored(work), events(work)) == before
 
 

@@ -208,7 +208,6 @@ def test_all_sessions_of_an_app_are_ended_a_little_at_a_time(
     again = end(admin, app_id=DEMO_APP_ID, continue_token=first.continue_token)
     assert (again.sessions_ended, again.more) == (0, False)
     assert len(ended_events(timed)) == 3
-    assert end(admin, app_id="wx9999999999999999").sessions_ended == 0
 
 
 @pytest.mark.parametrize(
@@ -242,5 +241,9 @@ def test_a_session_begun_while_the_app_is_not_configured_can_be_ended(
     timed.bound("zhangsan", PASSWORD)
     timed.store.write(lambda tx: tx.execute("UPDATE sessions SET app_id = 'wx9'"))
     [session] = sessions(admin)
+    mistyped = refused(lambda: end(admin, app_id="wx99"))
+    assert (mistyped.reason, set(mistyped.violations)) == ("REQUEST_INVALID", {"app_id"})
     assert end(admin, session_handle=session.session_handle).sessions_ended == 0
+    for _ in range(2):  # all of it, and again after a lost answer
+        assert end(admin, app_id="wx9").sessions_ended == 0
     assert timed.rows("SELECT ended_cause FROM sessions") == [("ADMIN",)]

@@ -1170,7 +1170,9 @@ class EndSessionsRequest(_message.Message):
     session_handle: _builtins.str
     """The one with this handle, 22 characters."""
     app_id: _builtins.str
-    """All of this mini-program that began before the call. At most 64 bytes."""
+    """All of this mini-program that began before the call. At most 64 bytes. One
+    that the server does not serve and that has no session is REQUEST_INVALID.
+    """
     continue_token: _builtins.str
     """With `app_id`: `continue_token` of the answer before. At most 64 bytes."""
     @_builtins.property

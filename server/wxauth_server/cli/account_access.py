@@ -23,7 +23,7 @@ from wxauth_server.cli.account_options import (
     sessions_ended,
 )
 from wxauth_server.cli.admin_connection import ServerAddress, TokenFile, connect_admin
-from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject
+from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, not_empty
 from wxauth_server.cli.output import print_json_object
 
 
@@ -43,7 +43,7 @@ def disable(
     disabled. For example: wxauth accounts disable --source crm --id 10001
     """
     key = account_key(username, account_id, source)
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         answer = admin.DisableAccount(DisableAccountRequest(account=key))
     if as_json:
         fields = {"account": account_fields(answer.account), "changed": answer.changed}
@@ -67,7 +67,7 @@ def enable(
 ) -> None:
     """Let a disabled account log in again. Sessions that ended stay so."""
     key = account_key(username, account_id, source)
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         answer = admin.EnableAccount(EnableAccountRequest(account=key))
     if as_json:
         fields = {"account": account_fields(answer.account)}
@@ -90,6 +90,7 @@ def unlock(
             metavar="SOURCE",
             help="The account source. Default: local, our own store.",
             show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     as_json: JsonObject = False,

@@ -20,6 +20,7 @@ from wxauth_server.cli.account_options import (
     named_account,
     naming,
     phone_text,
+    require_user,
     say,
     sessions_ended,
 )
@@ -56,9 +57,9 @@ def set_password(
     key = account_key(username, account_id)
     if password_stdin and hash_stdin:
         raise typer.BadParameter("give one of --password-stdin and --hash-stdin")
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         # Before anything is typed.
-        admin.GetAccount(GetAccountRequest(account=key))
+        require_user(admin.GetAccount(GetAccountRequest(account=key)).account)
         answer = admin.SetPassword(
             SetPasswordRequest(
                 account=key,
@@ -111,7 +112,7 @@ def set_phone(
         raise typer.BadParameter("--verified needs --phone")
     if phone == "":
         raise CommandFailed("the phone number is empty: --none removes one")
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         answer = admin.SetPhone(SetPhoneRequest(account=key, phone=phone or "", verified=verified))
     if as_json:
         fields = {"account": account_fields(answer.account)}
@@ -144,7 +145,7 @@ def set_username(
     For example: wxauth accounts set-username zhangsan --to zhang.san
     """
     key = account_key(username, account_id)
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         try:
             answer = admin.SetUsername(SetUsernameRequest(account=key, username=new_username))
         except AdminRefused as error:

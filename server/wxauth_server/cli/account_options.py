@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from wxauth.v1.admin_service_pb2 import AccountDetails, AccountKey
+from wxauth.v1.admin_service_pb2 import AccountDetails, AccountKey, GetAccountRequest
 from wxauth_server.cli.admin_connection import AdminRefused
+from wxauth_server.cli.options import not_empty
 from wxauth_server.cli.output import CommandFailed, console, iso
+
+if TYPE_CHECKING:
+    from wxauth_server.rpc.admin_calls import AdminCalls
 
 Username = Annotated[
     str | None, typer.Argument(metavar="USERNAME", help="The account.", show_default=False)
@@ -28,6 +32,7 @@ Source = Annotated[
         metavar="SOURCE",
         help="With --id: the account source. Default: local, our own store.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 
@@ -39,6 +44,7 @@ OfAccount = Annotated[
         metavar="USERNAME",
         help="Of this account of our own store only.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 OfAccountId = Annotated[
@@ -48,6 +54,7 @@ OfAccountId = Annotated[
         metavar="ID",
         help="Of the account with this id only.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 OfSource = Annotated[
@@ -57,6 +64,7 @@ OfSource = Annotated[
         metavar="SOURCE",
         help="The account source of --account-id. Default: local, our own store.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 
@@ -98,8 +106,8 @@ def _key(username: str | None, account_id: str | None, source: str | None) -> Ac
 
 
 @contextlib.contextmanager
-def naming(key: AccountKey) -> Iterator[None]:
-    """Let a refusal say which account there is none of."""
+def naming(admin: AdminCalls, key: AccountKey) -> Iterator[None]:
+    """Let a refusal say which account there is none of, or whose user has left."""
     try:
         yield
     except AdminRefused as error:
@@ -109,7 +117,22 @@ def naming(key: AccountKey) -> Iterator[None]:
             named = f"username {key.username!r}"
         else:
             named = f"id {key.id!r}"
+            require_user(_found(admin, key))
         raise CommandFailed(f"there is no account with the {named}") from None
+
+
+def require_user(account: AccountDetails) -> None:
+    """Raises: CommandFailed for an account whose user has left."""
+    if account.HasField("delete_time"):
+        raise CommandFailed(f"the user of the account with the id {account.id!r} has left")
+
+
+def _found(admin: AdminCalls, key: AccountKey) -> AccountDetails:
+    """Also one whose user has left; an empty message if there is none."""
+    try:
+        return admin.GetAccount(GetAccountRequest(account=key)).account
+    except AdminRefused:
+        return AccountDetails()
 
 
 def account_fields(account: AccountDetails) -> dict[str, object]:

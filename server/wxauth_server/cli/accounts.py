@@ -28,7 +28,14 @@ from wxauth_server.cli.account_options import (
 from wxauth_server.cli.admin_connection import AdminRefused, ServerAddress, TokenFile, connect_admin
 from wxauth_server.cli.import_accounts import import_accounts
 from wxauth_server.cli.new_password import HashStdin, PasswordStdin, Secret, read_secret
-from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, JsonObject, Limit
+from wxauth_server.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataDirectory,
+    JsonObject,
+    Limit,
+    not_empty,
+)
 from wxauth_server.cli.output import (
     CommandFailed,
     print_json,
@@ -135,6 +142,7 @@ def list_all(
             metavar="SOURCE",
             help="The account source. Default: local, our own store.",
             show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     deleted: Annotated[
@@ -197,7 +205,7 @@ def show(
 ) -> None:
     """Show an account, also one whose user has left. Times are in UTC."""
     key = account_key(username, account_id, source)
-    with connect_admin(config, data, server, token_file) as admin, naming(key):
+    with connect_admin(config, data, server, token_file) as admin, naming(admin, key):
         account = admin.GetAccount(GetAccountRequest(account=key)).account
     if as_json:
         print_json_object(account_fields(account))

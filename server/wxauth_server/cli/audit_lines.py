@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from wxauth.v1.admin_service_pb2 import AuditEvent
+from wxauth.v1.error_reason_pb2 import ErrorReason
 from wxauth_server.cli.output import iso
 from wxauth_server.store.audit import Event
 
@@ -22,6 +23,8 @@ _DIGITS_SHOWN = 12
 # They mean that somebody was turned away.
 _STYLES = {"REFUSED": "yellow", "REPLAYED": "red", "THROTTLED": "yellow", "LOCKED": "red"}
 
+_REASONS = [name.removeprefix("ERROR_REASON_") for name, _ in ErrorReason.items()]
+
 
 class _Column(NamedTuple):
     header: str
@@ -32,7 +35,7 @@ class _Column(NamedTuple):
 _COLUMNS = (
     _Column("TIME", 24),
     _Column("EVENT", max(map(len, Event))),
-    _Column("REASON", 19),
+    _Column("REASON", max(map(len, _REASONS))),
     _Column("COUNT", 5),
     _Column("BY", 7),
     _Column("APP", 18),

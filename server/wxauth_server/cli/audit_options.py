@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from wxauth.v1.admin_service_pb2 import AccountKey, ListAuditEventsRequest
+from wxauth_server.cli.options import not_empty
 from wxauth_server.store.audit import Event
 
 Events = Annotated[
-    list[Event] | None,
+    list[str] | None,
     typer.Option(
         "--event",
         metavar="EVENT",
         help="Events of this name only, such as LOGIN_REFUSED; may be given several times. "
         "docs/audit-log.md lists them.",
-        case_sensitive=False,
         show_default=False,
     ),
 ]
@@ -27,6 +27,7 @@ Account = Annotated[
         metavar="USERNAME",
         help="Events about this account of our own store only.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 AccountId = Annotated[
@@ -36,6 +37,7 @@ AccountId = Annotated[
         metavar="ID",
         help="Events about the account with this id only.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 Source = Annotated[
@@ -45,12 +47,17 @@ Source = Annotated[
         metavar="SOURCE",
         help="The account source of --account-id. Default: local, our own store.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 App = Annotated[
     str | None,
     typer.Option(
-        "--app", metavar="APPID", help="Events of this mini-program only.", show_default=False
+        "--app",
+        metavar="APPID",
+        help="Events of this mini-program only.",
+        show_default=False,
+        callback=not_empty,
     ),
 ]
 Openid = Annotated[
@@ -60,12 +67,13 @@ Openid = Annotated[
         metavar="OPENID",
         help="Events about this WeChat user only; needs --app.",
         show_default=False,
+        callback=not_empty,
     ),
 ]
 
 
 def events_wanted(
-    events: list[Event] | None,
+    events: list[str] | None,
     account: str | None,
     account_id: str | None,
     source: str | None,
@@ -74,8 +82,12 @@ def events_wanted(
 ) -> ListAuditEventsRequest:
     """The request for what these options leave; the caller adds order and pages.
 
-    Raises: typer.BadParameter for options that do not go together.
+    Raises: typer.BadParameter for options that do not go together, and an unknown event.
     """
+    names = list(dict.fromkeys(name.upper() for name in events or ()))
+    for name in names:
+        if name not in set(Event):
+            raise typer.BadParameter(f"there is no event {name!r}: they are {', '.join(Event)}")
     if account is not None and account_id is not None:
         raise typer.BadParameter("give one of --account and --account-id")
     if source is not None and account_id is None:
@@ -88,7 +100,7 @@ def events_wanted(
     elif account_id is not None:
         key = AccountKey(source=source or "", id=account_id)
     return ListAuditEventsRequest(
-        events=[event.value for event in dict.fromkeys(events or ())],
+        events=names,
         account=key,
         app_id=app_id or "",
         openid=openid or "",

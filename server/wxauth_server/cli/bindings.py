@@ -17,7 +17,14 @@ from wxauth_server.cli.account_options import (
     time_ms,
 )
 from wxauth_server.cli.admin_connection import AdminRefused, ServerAddress, TokenFile, connect_admin
-from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, JsonObject, Limit
+from wxauth_server.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataDirectory,
+    JsonObject,
+    Limit,
+    not_empty,
+)
 from wxauth_server.cli.output import (
     CommandFailed,
     iso,
@@ -40,7 +47,11 @@ def list_all(
     app_id: Annotated[
         str | None,
         typer.Option(
-            "--app", metavar="APPID", help="Of this mini-program only.", show_default=False
+            "--app",
+            metavar="APPID",
+            help="Of this mini-program only.",
+            show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     openid: Annotated[
@@ -50,6 +61,7 @@ def list_all(
             metavar="OPENID",
             help="Of this WeChat user only; needs --app.",
             show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     as_json: AsJson = False,

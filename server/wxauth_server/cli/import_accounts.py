@@ -16,7 +16,7 @@ from wxauth_server.accounts.imports.importing import ImportBatch, Outcome
 from wxauth_server.cli.admin_connection import ServerAddress, TokenFile
 from wxauth_server.cli.import_destination import import_destination
 from wxauth_server.cli.import_report import ImportReport
-from wxauth_server.cli.options import ConfigFile, DataDirectory, load
+from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, load
 from wxauth_server.cli.output import CommandFailed
 
 #: Rows of one transaction, for which logins wait: 15 ms, and up to 40, in a database of
@@ -75,6 +75,7 @@ def import_accounts(
             show_default=False,
         ),
     ] = None,
+    as_json: JsonObject = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
     server: ServerAddress = None,
@@ -100,7 +101,7 @@ def import_accounts(
                 delimiter="\t" if delimiter == "\\t" else delimiter,
             ) as accounts,
             import_destination(config, data, server, token_file, dry_run=dry_run) as import_batch,
-            ImportReport.open(report, source=file, dry_run=dry_run) as told,
+            ImportReport.open(report, source=file, dry_run=dry_run, as_json=as_json) as told,
         ):
             _import_all(accounts, import_batch, told, dry_run=dry_run)
     except FileRefused as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from wxauth_server.accounts.imports.import_files import AccountFile, FileRow, Pl
 from wxauth_server.accounts.imports.importing import Outcome, Result
 from wxauth_server.cli.output import CommandFailed, console
 
-#: Refused rows that are shown where there is no report.
+#: Refused rows that are shown where there is no report, and in JSON.
 SHOWN_ROWS = 20
 #: Between two lines of progress.
 _LINE_EVERY_S = 10.0
@@ -31,13 +32,14 @@ _HEADER = ("line", "id", "username", "problem")
 class ImportReport:
     """Counts outcomes and says what became of a file. See `open`."""
 
-    def __init__(self, report: IO[str] | None, *, dry_run: bool) -> None:
+    def __init__(self, report: IO[str] | None, *, dry_run: bool, as_json: bool) -> None:
         self._counts: Counter[Result] = Counter()
         self._dry_run = dry_run
+        self._as_json = as_json
         self._csv = csv.writer(report) if report else None
         if self._csv:
             self._csv.writerow(_HEADER)
-        self._shown: list[str] = []
+        self._first_refused: list[dict[str, object]] = []
         self._columns_told = False
         self._bar = _bar()
         self._on_terminal = self._bar.console.is_terminal
@@ -46,13 +48,15 @@ class ImportReport:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path | None, *, source: Path, dry_run: bool) -> Iterator[ImportReport]:
+    def open(
+        cls, path: Path | None, *, source: Path, dry_run: bool, as_json: bool
+    ) -> Iterator[ImportReport]:
         """Says the sum at the end, also where the block raises.
 
         Raises: CommandFailed when the report cannot be written to `path`.
         """
         with _opened(path, source) as report:
-            told = cls(report, dry_run=dry_run)
+            told = cls(report, dry_run=dry_run, as_json=as_json)
             ended = False
             try:
                 if told._on_terminal:
@@ -84,13 +88,12 @@ class ImportReport:
         self._counts[outcome.result] += 1
         if outcome.result is not Result.REFUSED:
             return
-        account_id = row.account.id if row.account else ""
-        username = row.account.username or "" if row.account else ""
+        named = row.account or row
+        told = (row.line, named.id or None, named.username or None, outcome.problem)
         if self._csv:
-            self._csv.writerow((row.line, account_id, username, outcome.problem))
-        elif len(self._shown) < SHOWN_ROWS:
-            named = f", id {account_id!r}" if account_id else ""
-            self._shown.append(f"line {row.line}{named}: {outcome.problem}")
+            self._csv.writerow(told)
+        if len(self._first_refused) < SHOWN_ROWS:
+            self._first_refused.append(dict(zip(_HEADER, told, strict=True)))
 
     def show(self, place: Place) -> None:
         """How far it has come."""
@@ -107,17 +110,37 @@ class ImportReport:
         rows = self._counts.total()
         if not (ended or rows):
             return
-        for line in self._shown:
-            self._line(line)
+        if self._csv is None:
+            for refused in self._first_refused:
+                named = f", id {refused['id']!r}" if refused["id"] else ""
+                self._line(f"line {refused['line']}{named}: {refused['problem']}")
         if self._csv is None and self.refused > SHOWN_ROWS:
             self._line(f"and {self.refused - SHOWN_ROWS:,} more: --report FILE lists all of them.")
         added = f"{'Would add' if self._dry_run else 'Added'} {self._counts[Result.ADDED]:,}"
         counted = f"{added}, unchanged {self._counts[Result.UNCHANGED]:,}, refused {self.refused:,}"
-        console().print(f"{counted} of {rows:,} rows.", soft_wrap=True)
+        total = f"{counted} of {rows:,} rows."
+        if self._as_json:
+            self._line(total)
+        else:
+            console().print(total, soft_wrap=True)
         if self._csv and self.refused:
             self._line(f"The refused rows are in {path}.")
         if not ended:
             self._line("It did not come to the end of the file: run it again to go on.")
+        if self._as_json:
+            self._print_json(ended=ended)
+
+    def _print_json(self, *, ended: bool) -> None:
+        fields = {
+            "added": self._counts[Result.ADDED],
+            "unchanged": self._counts[Result.UNCHANGED],
+            "refused": self.refused,
+            "dry_run": self._dry_run,
+            "complete": ended,
+            "refusals": self._first_refused,
+        }
+        # In ASCII: what was refused may be no valid text.
+        print(json.dumps(fields, indent=2))
 
     def _line(self, text: str) -> None:
         self._bar.console.print(text, soft_wrap=True)

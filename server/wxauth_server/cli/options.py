@@ -41,6 +41,16 @@ JsonObject = Annotated[bool, typer.Option("--json", help="Print a JSON object.")
 Limit = Annotated[int, typer.Option("--limit", metavar="N", help="List at most N.", min=1)]
 
 
+def not_empty(text: str | None) -> str | None:
+    """Callback of options: empty, as of a script's empty variable, would be as if not given.
+
+    Raises: typer.BadParameter.
+    """
+    if text == "":
+        raise typer.BadParameter("it is empty; leave the option out")
+    return text
+
+
 def load(
     config: Path | None, data: Path | None = None, **tables: dict[str, object]
 ) -> Configuration:

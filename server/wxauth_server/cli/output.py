@@ -67,7 +67,7 @@ def print_pairs(pairs: Iterable[tuple[str, str | Text]]) -> None:
 def say_more(limit: int, *, as_json: bool) -> None:
     """That there is more than what was listed; beside the JSON, not in it."""
     print(
-        f"There are more than these {limit}; --limit shows more of them.",
+        f"There are more; a --limit above {limit} shows them.",
         file=sys.stderr if as_json else sys.stdout,
     )
 

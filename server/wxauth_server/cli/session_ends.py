@@ -22,7 +22,7 @@ from wxauth_server.cli.account_options import (
     sessions_ended,
 )
 from wxauth_server.cli.admin_connection import AdminRefused, ServerAddress, TokenFile, connect_admin
-from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject
+from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, not_empty
 from wxauth_server.cli.output import CommandFailed, print_json_object
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def end(
             metavar="APPID",
             help="All sessions of this mini-program; asks first.",
             show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     yes: Annotated[
@@ -76,7 +77,7 @@ def end(
         _confirm(app_id)
     with connect_admin(config, data, server, token_file) as admin:
         if key is not None:
-            with naming(key):
+            with naming(admin, key):
                 ended = admin.EndSessions(EndSessionsRequest(account=key)).sessions_ended
         elif app_id is not None:
             ended = _end_all_of_app(admin, app_id)

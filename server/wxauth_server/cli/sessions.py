@@ -18,7 +18,7 @@ from wxauth_server.cli.account_options import (
     time_ms,
 )
 from wxauth_server.cli.admin_connection import ServerAddress, TokenFile, connect_admin
-from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, Limit
+from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, Limit, not_empty
 from wxauth_server.cli.output import iso, print_json, print_table, readable, say_more
 from wxauth_server.cli.pages import first_rows
 
@@ -40,7 +40,11 @@ def list_all(
     app_id: Annotated[
         str | None,
         typer.Option(
-            "--app", metavar="APPID", help="Of this mini-program only.", show_default=False
+            "--app",
+            metavar="APPID",
+            help="Of this mini-program only.",
+            show_default=False,
+            callback=not_empty,
         ),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Live ones only.")] = False,
@@ -72,7 +76,10 @@ def list_all(
         print_json(map(_fields, shown))
     else:
         print_table(
-            ("HANDLE", "STATE", "ACCOUNT", "USERNAME", "LOGIN", "LAST SEEN", "APP", "OPENID"),
+            (
+                *("HANDLE", "STATE", "ACCOUNT", "USERNAME", "LOGIN", "LAST SEEN"),
+                *("DEVICE", "ADDRESS", "APP", "OPENID"),
+            ),
             (
                 (
                     session.session_handle,
@@ -81,6 +88,8 @@ def list_all(
                     session.username,
                     readable(time_ms(session, "login_time")),
                     readable(time_ms(session, "last_seen_time")),
+                    session.client_device,
+                    session.client_address,
                     session.app_id,
                     session.openid,
                 )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from wxauth_server.accounts.imports.import_files import MAX_ROW_CHARACTERS, Field, FileRefused
+from wxauth_server.accounts.imports.import_files import (
+    MAX_ROW_CHARACTERS,
+    Field,
+    FileRefused,
+    FileRow,
+)
 from wxauth_server.accounts.imports.importing import AccountRow
 from wxauth_server.accounts.passwords.foreign_hashes import take_over
 from wxauth_server.accounts.passwords.password_refusals import NoUsablePassword, PasswordRefused
@@ -127,6 +132,16 @@ class RowReader:
         self._column_map = column_map
         self._password_was_seen = column_map.takes_any_password
 
+    def row(
+        self, line: int, places: Places, columns: Sequence[str], values: Sequence[object]
+    ) -> FileRow:
+        """The account of one row, or why it is none. Raises: FileRefused, as `account`."""
+        try:
+            return FileRow(line, self.account(places, columns, values))
+        except ValueRefused as error:
+            named = (_readable(field, places, values) for field in (Field.ID, Field.USERNAME))
+            return FileRow(line, None, str(error), *named)
+
     def account(
         self, places: Places, columns: Sequence[str], values: Sequence[object]
     ) -> AccountRow:
@@ -179,6 +194,19 @@ class RowReader:
                 "users keep their passwords; or leave passwords out with --map password_hash="
                 f"; or have only such rows refused with --map password_hash={column}"
             ) from None
+
+
+def _readable(field: Field, places: Places, values: Sequence[object]) -> str:
+    """A field of a row that is refused; "" if that has none, or none that can be stored."""
+    for index, place in places:
+        value = values[place]
+        if FIELDS[index] is field and value is not None:
+            try:
+                text = value if isinstance(value, str) else _text(field, value)
+            except ValueRefused:
+                return ""
+            return text if len(text) <= MAX_ROW_CHARACTERS else ""
+    return ""
 
 
 def _text(field: Field, value: object) -> str:

@@ -15,7 +15,6 @@ from wxauth_server.accounts.imports.import_columns import (
     ColumnMap,
     Places,
     RowReader,
-    ValueRefused,
     ignored_columns,
     read_columns,
 )
@@ -133,7 +132,4 @@ def _account(
     if len(values) != len(header):
         count = f"{len(values)} column{'' if len(values) == 1 else 's'}"
         return FileRow(line, None, f"the row has {count}, the header {len(header)}")
-    try:
-        return FileRow(line, accounts.account(places, header, values))
-    except ValueRefused as error:
-        return FileRow(line, None, str(error))
+    return accounts.row(line, places, header, values)

@@ -42,6 +42,9 @@ class FileRow(NamedTuple):
     line: int
     account: AccountRow | None
     problem: str = ""
+    #: Of a row that is no account: which one it would be, as far as that can be read.
+    id: str = ""
+    username: str = ""
 
 
 class Place(NamedTuple):

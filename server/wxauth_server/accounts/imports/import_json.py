@@ -57,10 +57,9 @@ class JsonFile:
         columns = tuple(element)
         try:
             places = self._shapes.get(columns) or self._places(columns)
-            account = self._accounts.account(places, columns, [*element.values()])
         except ValueRefused as error:
             return FileRow(line, None, str(error))
-        return FileRow(line, account)
+        return self._accounts.row(line, places, columns, [*element.values()])
 
     def _places(self, columns: tuple[str, ...]) -> Places:
         """Which value is which field, in objects with these keys.

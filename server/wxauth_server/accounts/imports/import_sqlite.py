@@ -17,7 +17,6 @@ from wxauth_server.accounts.imports.import_columns import (
     FIELDS,
     ColumnMap,
     RowReader,
-    ValueRefused,
     ignored_columns,
     read_columns,
 )
@@ -67,11 +66,7 @@ class SqliteFile:
         with _failures_refuse():
             for number, values in enumerate(self._database.execute(statement), start=1):
                 self._read = number
-                try:
-                    row = FileRow(number, self._accounts.account(places, names, values))
-                except ValueRefused as error:
-                    row = FileRow(number, None, str(error))
-                yield row
+                yield self._accounts.row(number, places, names, values)
 
     def close(self) -> None:
         self._database.close()

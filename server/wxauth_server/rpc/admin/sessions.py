@@ -13,7 +13,7 @@ from wxauth.v1.admin_service_pb2 import (
 from wxauth_server.apps import Apps
 from wxauth_server.auth.manage_sessions import SessionManager
 from wxauth_server.clock import Clock
-from wxauth_server.errors import NotFound
+from wxauth_server.errors import NotFound, RequestInvalid
 from wxauth_server.rpc.admin.fields import (
     DEFAULT_PAGE_SIZE,
     MAX_APP_ID_BYTES,
@@ -34,6 +34,7 @@ from wxauth_server.store.admin_sessions import (
 )
 from wxauth_server.store.interface import Store, Transaction
 
+_NOT_SERVED = "this server does not serve this mini-program, and there is no session of it to end"
 # Milliseconds since 1970.
 _CONTINUE_TOKEN = re.compile(r"[0-9]{1,15}")
 
@@ -103,6 +104,9 @@ class SessionCalls:
             account = self._store.read(lambda tx: self._account(tx, request))
             ended = self._manager.end_sessions_of_account(account, client_address=client_address)
             return EndSessionsResponse(sessions_ended=ended)
+        # Else an AppId that is mistyped would look like one whose sessions have ended.
+        if not token and self._apps.get(request.app_id) is None:
+            self._store.read(lambda tx: self._require_session(tx, request.app_id))
         begun_by_ms = int(token) if token else now_ms
         some = self._manager.end_some_of_app(
             request.app_id, begun_by_ms=begun_by_ms, client_address=client_address
@@ -110,6 +114,19 @@ class SessionCalls:
         return EndSessionsResponse(
             sessions_ended=some.sessions_ended, more=some.more, continue_token=str(begun_by_ms)
         )
+
+    def _require_session(self, tx: Transaction, app_id: str) -> None:
+        page = list_session_entries(
+            tx,
+            account=None,
+            app_id=app_id,
+            live_in=None,
+            now_ms=self._clock.now_ms(),
+            after=SessionPosition(*NEWEST),
+            limit=1,
+        )
+        if not page.entries:
+            raise RequestInvalid(("app_id", _NOT_SERVED))
 
     def _account(self, tx: Transaction, request: EndSessionsRequest) -> tuple[str, str]:
         source, account_id = find_key(tx, request.account)
