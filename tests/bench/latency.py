@@ -45,14 +45,15 @@ def run(scale: Scale) -> Sequence[Figure]:
             idle, guesses, shed, stall, logins = uvloop.run(_measure(server, sandbox, seconds))
     target_s = max(3 * idle.p(0.99), LEAST_TARGET_S)
     longest_s = max(login.seconds for login in logins)
-    shed_p99_s = Validations([answer.seconds for answer in shed]).p(0.99)
+    shed_s = Validations([answer.seconds for answer in shed])
+    shed_p99_s = shed_s.p(0.99)
     unexpected = sum(login.reason not in {"WECHAT_UNAVAILABLE", "OVERLOADED"} for login in logins)
     return [
         _figure("idle", idle, float("inf")),
         _figure(f"while {GUESSING_CLIENTS} clients log in with wrong passwords", guesses, target_s),
         Figure(
             "p99 of the answer OVERLOADED meanwhile",
-            f"{shed_p99_s * 1000:.1f} ms of {len(shed)} answers",
+            f"{shed_p99_s * 1000:.1f} ms (p50 {shed_s.p(0.5) * 1000:.1f} ms, {len(shed)} answers)",
             f"≤ {SHED_TARGET_S * 1000:.0f} ms",
             shed_p99_s <= SHED_TARGET_S,
         ),
@@ -108,14 +109,16 @@ async def _measure(
         async def wrong_passwords() -> None:
             end = time.monotonic() + seconds
 
-            async def guess() -> None:
+            async def guess(client: int) -> None:
+                # Not all in one instant: that would measure how fast 50 calls are made.
+                await asyncio.sleep(GUESS_PAUSE_S * client / GUESSING_CLIENTS)
                 while time.monotonic() < end:
                     answer = await log_in(stub, guess_codes.pop(), "zhangsan", WRONG_PASSWORD)
                     if answer.reason == "OVERLOADED":
                         shed.append(answer)
                     await asyncio.sleep(GUESS_PAUSE_S)
 
-            await asyncio.gather(*(guess() for _ in range(GUESSING_CLIENTS)))
+            await asyncio.gather(*(guess(client) for client in range(GUESSING_CLIENTS)))
 
         stalled: list[Answer] = []
 

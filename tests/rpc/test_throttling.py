@@ -191,7 +191,7 @@ def test_invented_codes_take_no_place_from_those_who_have_one(guarded: RunningSe
             guarded.stub.Login.future(
                 LoginRequest(code=f"invented{number}", username=NAME, password=WRONG), timeout=10
             )
-            for number in range(30)
+            for number in range(15)
         ]
         login = guarded.stub.Login.future(
             LoginRequest(code=code, username=NAME, password=RIGHT), timeout=10

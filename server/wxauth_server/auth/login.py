@@ -133,35 +133,37 @@ class LoginFlow:
     async def _log_in(
         self, app: App, request: LoginAsked, client: ClientInfo, deadline: Deadline
     ) -> LoginResult:
-        for _ in range(2):
-            with self._counted(app, client):
-                if request.credentials is not None:
-                    self._verifier.require_place(app.account_source)
-                # The code first: whoever guesses passwords spends a fresh one per guess.
-                exchange = await self._exchange.exchange(
-                    app, request.code, request.request_id, deadline
-                )
-            new = NewSession.of(
-                salt=exchange.record.salt,
-                app_id=app.app_id,
-                code=request.code,
-                request_id=request.request_id,
-            )
-            attempt = LoginAttempt(app, self._apps.siblings(app), exchange.record, client)
-            with self._counted(app, client, openid=exchange.record.openid):
-                if exchange.record.settled is not None:
-                    return await self._again(app, exchange, new)
-                try:
-                    outcome = await self._finisher.finish(
-                        KnownLogin(attempt, request, exchange, new, deadline)
+        with contextlib.ExitStack() as login:
+            if request.credentials is not None:
+                with self._counted(app, client):
+                    login.enter_context(self._verifier.entered(app.account_source))
+            for _ in range(2):
+                with self._counted(app, client):
+                    # The code first: whoever guesses passwords spends a fresh one per guess.
+                    exchange = await self._exchange.exchange(
+                        app, request.code, request.request_id, deadline
                     )
-                except Overtaken:  # at another server: see what came of it there
-                    continue
-            if isinstance(outcome, AuthError):
-                raise outcome  # a verdict, which is on record
-            return _result(app, new, outcome.session, bound_now=outcome.bound_now)
-        with self._counted(app, client):
-            raise StoreUnavailable
+                new = NewSession.of(
+                    salt=exchange.record.salt,
+                    app_id=app.app_id,
+                    code=request.code,
+                    request_id=request.request_id,
+                )
+                attempt = LoginAttempt(app, self._apps.siblings(app), exchange.record, client)
+                with self._counted(app, client, openid=exchange.record.openid):
+                    if exchange.record.settled is not None:
+                        return await self._again(app, exchange, new)
+                    try:
+                        outcome = await self._finisher.finish(
+                            KnownLogin(attempt, request, exchange, new, deadline)
+                        )
+                    except Overtaken:  # at another server: see what came of it there
+                        continue
+                if isinstance(outcome, AuthError):
+                    raise outcome  # a verdict, which is on record
+                return _result(app, new, outcome.session, bound_now=outcome.bound_now)
+            with self._counted(app, client):
+                raise StoreUnavailable
 
     @contextlib.contextmanager
     def _counted(self, app: App, client: ClientInfo, *, openid: str = "") -> Iterator[None]:

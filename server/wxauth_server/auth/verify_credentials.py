@@ -49,6 +49,8 @@ _PATIENCE_S = 2.0
 _COME_AGAIN_S = 1.0
 #: Attempts without an answer that are remembered, about 200 bytes each.
 _MOST_UNHEARD = 10_000
+#: How long the door is minded after a code was spent for nothing, in seconds.
+_FULL_S = 1.0
 #: Between two looks, in seconds: one bcrypt takes longer.
 _LOOK_AGAIN_S = 0.05
 
@@ -73,7 +75,9 @@ class CredentialVerifier:
     ) -> None:
         self.sources = sources
         self._places_of_our_own = pools.passwords.capacity
+        self._inside: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
+        self._full_until_s: dict[str, float] = {}
         self._names = names
         self._limits = limits
         self._store = store
@@ -87,14 +91,27 @@ class CredentialVerifier:
             weakref.WeakValueDictionary()
         )
 
-    def require_place(self, source: str) -> None:
-        """Raises: Overloaded when there is no place: then no code needs to be spent."""
+    @contextlib.contextmanager
+    def entered(self, source: str) -> Iterator[None]:
+        """From before a code is spent to the end of its login.
+
+        Raises: Overloaded, at once, when no place is free, or when twice as many have
+        entered as there are places; for a second after somebody found none with a
+        spent code, when as many have. Not always then: whoever invents codes enters too.
+        """
+        kind, places = self._places_of(source)
         known = self.sources.get(source)
-        places = known.places if known is not None else None
-        if self._taken[self._kind_of_place(source)] >= (places or self._places_of_our_own):
+        spent_for_nothing = time.monotonic() < self._full_until_s.get(kind, 0.0)
+        most_inside = places if spent_for_nothing else 2 * places
+        if self._taken[kind] >= places or self._inside[kind] >= most_inside:
             raise Overloaded
         if known is not None and known.full:
             raise Overloaded
+        self._inside[kind] += 1
+        try:
+            yield
+        finally:
+            self._inside[kind] -= 1
 
     @contextlib.contextmanager
     def place(self, source: str) -> Iterator[None]:
@@ -103,17 +120,22 @@ class CredentialVerifier:
         So many wait for a password to be looked at, and no more. To be taken when the
         code is spent, so that invented codes take none. Raises: Overloaded, at once.
         """
-        self.require_place(source)
-        kind = self._kind_of_place(source)
+        kind, places = self._places_of(source)
+        if self._taken[kind] >= places:
+            self._full_until_s[kind] = time.monotonic() + _FULL_S
+            raise Overloaded
         self._taken[kind] += 1
         try:
             yield
         finally:
             self._taken[kind] -= 1
 
-    def _kind_of_place(self, source: str) -> str:
+    def _places_of(self, source: str) -> tuple[str, int]:
+        """Which places a source has, and how many there are."""
         known = self.sources.get(source)
-        return LOCAL if known is None or known.places is None else source
+        if known is None or known.places is None:
+            return LOCAL, self._places_of_our_own
+        return source, known.places
 
     def guess(self, source: str, username: str, *, app_id: str, openid: str) -> Guess:
         """The attempt of a WeChat user on a username."""
