@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.imported import BCRYPT, ids
@@ -187,6 +187,7 @@ _VALUES = st.recursive(
     st.booleans(),
     st.integers(),
 )
+@settings(max_examples=40, deadline=None)
 def test_an_array_in_pieces_is_what_json_makes_of_it(
     objects: list[dict[str, object]], indent: int | None, ascii_only: bool, seed: int
 ) -> None:
