@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.unit.configured import (
+    APP,
+    OTHER,
+    SECRET,
+    app,
+    load,
+    nothing_set,  # noqa: F401 - a fixture for every test
+    refused,
+)
 from wxauth_server.apps import Apps
 from wxauth_server.config import (
     DEMO_APP_ID,
     DEMO_APP_SECRET,
     SANDBOX_LISTEN,
-    Configuration,
     load_configuration,
 )
 from wxauth_server.settings import (
@@ -22,44 +29,6 @@ from wxauth_server.settings import (
     WeChatSettings,
     split_address,
 )
-
-SECRET = "fedcba9876543210fedcba9876543210"
-APP = "wx1111111111111111"
-OTHER = "wx2222222222222222"
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No variables, and a working directory without a file; the directory."""
-    for variable in os.environ:
-        if variable.upper().startswith("WXAUTH"):
-            monkeypatch.delenv(variable)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def app(app_id: str = APP, more: str = f'app_secret = "{SECRET}"') -> str:
-    return f'[[apps]]\napp_id = "{app_id}"\n{more}\n'
-
-
-def load(text: str | None, **flags: object) -> Configuration:
-    """The configuration of a file with this text, or without one."""
-    file = None
-    if text is not None:
-        file = Path("given.toml")
-        file.write_text(text, "utf-8")
-    return load_configuration(file, **flags)
-
-
-def refused(text: str | None = None) -> str:
-    """Why a configuration is refused; never with a secret in it."""
-    with pytest.raises(ConfigurationError) as refusal:
-        load(text)
-    error = refusal.value
-    assert error.__suppress_context__ or error.__context__ is None
-    assert SECRET not in f"{error!r}"
-    return str(error)
-
 
 # --- Where it comes from -------------------------------------------------------------
 
@@ -371,98 +340,6 @@ def test_the_idle_limit_is_within_the_absolute_one() -> None:
 def test_limits_of_the_limits(more: str) -> None:
     key = more.split()[0]
     assert refused(app() + more).startswith(f"apps.0.{key}: ")
-
-
-# --- Account sources -----------------------------------------------------------------
-
-HTTP_SOURCE = f"""
-[[account_sources]]
-kind = "http"
-name = "crm"
-url = "https://accounts.example.com"
-key = "{SECRET}"
-"""
-SQL_SOURCE = f"""
-[[account_sources]]
-kind = "sql"
-name = "shop"
-url = "mysql://wxauth:{SECRET}@db/shop"
-verify_query = "SELECT id, username, hash FROM users WHERE username = :username"
-get_query = "SELECT id, username, hash FROM users WHERE id = :id"
-"""
-
-
-def app_of(source: str, more: str = "") -> str:
-    return app(APP, f'app_secret = "{SECRET}"\naccount_source = "{source}"\n{more}')
-
-
-def test_an_app_names_its_account_source() -> None:
-    configuration = load(app_of("crm") + app(OTHER) + HTTP_SOURCE + SQL_SOURCE)
-    assert [each.account_source for each in configuration.served_apps()] == ["crm", "local"]
-    assert [(each.kind, each.name) for each in configuration.account_sources] == [
-        ("http", "crm"),
-        ("sql", "shop"),
-    ]
-    assert SECRET not in repr(configuration)
-
-
-def test_the_account_source_of_an_app_is_there() -> None:
-    refusal = refused(app_of("crn") + HTTP_SOURCE)
-    assert "there is no account source of this name; there is local, crm" in refusal
-
-
-def test_an_account_source_is_there_once() -> None:
-    assert "crm is there more than once" in refused(app() + HTTP_SOURCE + HTTP_SOURCE)
-
-
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        ('kind = "ldap"', "kind"),
-        ('name = "local"', "name"),
-        ('name = "Shop 1"', "name"),
-        ("timeout_s = 6", "timeout_s"),
-        ("connections = 0", "connections"),
-        ("query = 1", "query"),
-    ],
-)
-def test_settings_of_an_account_source(changed: str, problem: str) -> None:
-    key = changed.split(" = ")[0]
-    kept = [line for line in HTTP_SOURCE.splitlines() if not line.startswith(f"{key} =")]
-    assert problem in refused(app() + "\n".join([*kept, changed]))
-
-
-@pytest.mark.parametrize("more", ['unbound = "register"', "bind_by_phone = true"])
-def test_accounts_are_made_in_our_own_store_only(more: str) -> None:
-    refusal = refused(app_of("crm", more) + HTTP_SOURCE)
-    assert 'need account_source = "local"' in refusal
-
-
-# --- Guessing and the audit log ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "throttle.failures_before_wait = 0",
-        "throttle.user_failures_before_wait = 1001",
-        "throttle.longest_wait_s = 3601",
-        "throttle.failures_before_lock = 101",
-        "throttle.failures_before_lock = 9",
-        "throttle.logins_per_minute_of_address = 0",
-        "throttle.logins_per_s = 0",
-        "audit.keep_days = -1",
-        "audit.keep_days = 3661",
-        'passwords.context_words = [""]',
-    ],
-)
-def test_limits_of_guessing(setting: str) -> None:
-    assert refused(setting + "\n" + app()).startswith(setting.split(" = ")[0])
-
-
-def test_the_audit_log_may_be_kept_for_ever() -> None:
-    assert load(app()).audit.kept_ms == 184 * 86_400_000
-    assert load("audit.keep_days = 0\n" + app()).audit.kept_ms is None
 
 
 # --- Secrets -------------------------------------------------------------------------

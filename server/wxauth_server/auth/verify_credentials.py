@@ -96,8 +96,8 @@ class CredentialVerifier:
         """From before a code is spent to the end of its login.
 
         Raises: Overloaded, at once, when no place is free, or when twice as many have
-        entered as there are places; for a second after somebody found none with a
-        spent code, when as many have. Not always then: whoever invents codes enters too.
+        entered as there are places. Twice, since whoever invents codes enters too; for
+        a second after a code was spent for no place, no more enter than there are.
         """
         kind, places = self._places_of(source)
         known = self.sources.get(source)
