@@ -32,6 +32,7 @@ from wxauth_server.accounts.usernames import username_key
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import DEMO_APP_ID, Configuration, load_configuration
 from wxauth_server.keyring import create_keyring, load_keyring
+from wxauth_server.rpc.callers import Callers
 from wxauth_server.store.accounts import insert_account
 from wxauth_server.store.interface import Store
 from wxauth_server.wiring import Server
@@ -219,6 +220,17 @@ def _read(error: Any) -> Refusal:
     )
 
 
+#: Whoever reaches a server that is made without a configuration.
+ANYBODY = Callers(None, None, SystemClock(), required=False)
+
+
+def _channel(port: int, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if credentials is None:
+        return grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+    return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options)
+
+
 @contextmanager
 def running_server(
     directory: Path,
@@ -226,15 +238,20 @@ def running_server(
     loop: asyncio.AbstractEventLoop,
     *,
     clock: Clock | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
     **tables: Any,
 ) -> Iterator[RunningServer]:
-    """Serve until the block ends. `tables` are tables of the configuration."""
+    """Serve until the block ends. `tables` are tables of the configuration.
+
+    `credentials` are those of the channel, for a server that speaks TLS as 127.0.0.1.
+    """
     clock = clock or SystemClock()
     tables.setdefault("passwords", {"bcrypt_cost": TEST_COST})
     tables.setdefault("wechat", {"base_url": sandbox.base_url})
     configuration = load_configuration(
         store={"directory": directory},
-        grpc={"listen": "127.0.0.1:0", "lame_duck_s": 0, "stop_grace_s": 5},
+        grpc={"listen": "127.0.0.1:0", "lame_duck_s": 0, "stop_grace_s": 5}
+        | tables.pop("grpc", {}),
         **tables,
     )
     if not configuration.keyring_file.exists():
@@ -247,9 +264,7 @@ def running_server(
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
-        with grpc.insecure_channel(
-            f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
-        ) as channel:
+        with _channel(port, credentials) as channel:
             yield RunningServer(
                 port=port,
                 channel=channel,

@@ -21,16 +21,19 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError
 
+from wxauth_client.credentials import names as credential_names
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.apps import App
+from wxauth_server.callers.callers_file import FILE_NAME as CALLERS_NAME
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 from wxauth_server.settings import (
     WECHAT_URL,
     AppSettings,
     AuditSettings,
+    CallersSettings,
     ConfigurationError,
     GrpcSettings,
     KeyringSettings,
@@ -73,6 +76,7 @@ class Configuration(BaseSettings):
     passwords: PasswordSettings = PasswordSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     audit: AuditSettings = AuditSettings()
+    callers: CallersSettings = CallersSettings()
     log: LogSettings = LogSettings()
     gateway: GatewaySettings = GatewaySettings()
     apps: tuple[AppSettings, ...] = ()
@@ -114,6 +118,10 @@ class Configuration(BaseSettings):
     def is_development(self) -> bool:
         """Whether no mini-program is configured, so that the demo one is served."""
         return not self.apps
+
+    @property
+    def callers_file(self) -> Path:
+        return self.callers.file or self.store.directory / CALLERS_NAME
 
     @property
     def keyring_file(self) -> Path:
@@ -167,7 +175,7 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
 
 
 def _refuse_unknown_variables() -> None:
-    known = {name.upper() for name in Configuration.model_fields} | {"CONFIG"}
+    known = {name.upper() for name in (*Configuration.model_fields, *credential_names(), "config")}
     for variable in sorted(os.environ):
         table = variable.removeprefix("WXAUTH_").split("__")[0]
         if variable.startswith("WXAUTH_") and table not in known:
@@ -183,7 +191,7 @@ def _describe(error: ValidationError | SettingsError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         key = ".".join(str(part) for part in problem["loc"])
-        unknown = problem["type"] == "extra_forbidden"
+        unknown = problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
         message = "there is no such key" if unknown else problem["msg"]
         message = message.removeprefix("Value error, ")
         lines.append(f"{key}: {message}" if key else message)

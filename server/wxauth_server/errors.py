@@ -249,6 +249,17 @@ class CallerUnauthenticated(AuthError):
     message = "The calling service did not prove who it is."
 
 
+class CallerForbidden(AuthError):
+    """`caller` is the name that the operator gave the calling service."""
+
+    reason = ErrorReason.ERROR_REASON_CALLER_FORBIDDEN
+    message = "The calling service has no role that may call this method."
+
+    def __init__(self, caller: str) -> None:
+        super().__init__()
+        self.metadata = {"caller": caller}
+
+
 # --- Capacity, the store and the account source ------------------------------
 
 

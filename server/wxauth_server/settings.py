@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from wxauth_client.certificates import ServerTls
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import ThrottleLimits
@@ -31,10 +32,15 @@ class _Table(BaseModel):
 class GrpcSettings(_Table):
     """The gRPC server."""
 
-    #: host:port, loopback only.
+    #: host:port. Off loopback it needs tls, and callers.
     listen: str = "127.0.0.1:50051"
-    #: Reflection, so that grpcurl needs no .proto files.
-    reflection: bool = True
+    #: Certificate and key; none: plaintext, on loopback only.
+    tls: ServerTls | None = None
+    #: Whether gateways and internal services have to prove who they are. Default:
+    #: off loopback, where it cannot be turned off.
+    require_callers: bool | None = None
+    #: Reflection, so that grpcurl needs no .proto files. Default: on loopback only.
+    reflection: bool | None = None
     #: How long the server says NOT_SERVING before it refuses calls; callers
     #: that watch its health go elsewhere meanwhile (reliability.md F11).
     lame_duck_s: Annotated[float, Field(ge=0, le=60)] = 2.0
@@ -43,13 +49,42 @@ class GrpcSettings(_Table):
 
     @field_validator("listen")
     @classmethod
-    def _loopback(cls, listen: str) -> str:
-        host, port = split_address(listen)
-        if host not in {"127.0.0.1", "localhost", "[::1]"}:
-            raise ValueError(
-                "only 127.0.0.1, localhost or [::1]: this version has no TLS and no callers yet"
-            )
-        return f"{host}:{port}"
+    def _address(cls, listen: str) -> str:
+        split_address(listen)
+        return listen
+
+    @model_validator(mode="after")
+    def _safe_off_loopback(self) -> Self:
+        if not self.is_loopback:
+            if self.tls is None:
+                raise ValueError(
+                    f"listen: {self.listen} is not loopback: that needs TLS, so give "
+                    "grpc.tls.certificate_file and grpc.tls.key_file (docs/tls.md)"
+                )
+            if self.require_callers is False:
+                raise ValueError(
+                    f"require_callers: off loopback, as with {self.listen}, it cannot be false"
+                )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(split_address(self.listen)[0])
+
+    @property
+    def callers_required(self) -> bool:
+        return not self.is_loopback if self.require_callers is None else self.require_callers
+
+    @property
+    def serves_reflection(self) -> bool:
+        return self.is_loopback if self.reflection is None else self.reflection
+
+
+class CallersSettings(_Table):
+    """The services that may call."""
+
+    #: Default: callers.json in the store's directory. `wxauth callers` writes it.
+    file: Path | None = None
 
 
 class StoreSettings(_Table):
@@ -216,6 +251,11 @@ class AppSettings(_Table):
                 f"apps: the secret of {self.app_id} is not one line of 1 to 128 ASCII characters"
             )
         return secret
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host that split_address gave."""
+    return host in {"127.0.0.1", "localhost", "[::1]"}
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+from wxauth_client.file_watch import INTERVAL_S
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.passwords.hashes_in_pool import HashesInPool
 from wxauth_server.accounts.sources.opening import close_sources, open_sources
@@ -30,6 +32,7 @@ from wxauth_server.auth.user_data import UserDataFlow
 from wxauth_server.auth.validate_session import SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.auth.wechat_calls import WeChatCalls
+from wxauth_server.callers.watching import watch_callers, watch_server_certificates
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
@@ -37,6 +40,7 @@ from wxauth_server.pools import Pools
 from wxauth_server.rpc.admin_calls import AdminCalls
 from wxauth_server.rpc.admin_service import AdminServicer
 from wxauth_server.rpc.auth_service import AuthServicer
+from wxauth_server.rpc.callers import Callers
 from wxauth_server.rpc.server import RpcServer
 from wxauth_server.rpc.wechat_service import WeChatServicer
 from wxauth_server.sealing import Sealer
@@ -57,8 +61,10 @@ class Server:
     """The gRPC service with everything under it, on the running event loop."""
 
     def __init__(self, configuration: Configuration, *, clock: Clock | None = None) -> None:
-        """Raises: what `open_store` raises; ConfigurationError."""
+        """Raises: what `open_store` raises; ConfigurationError, FileUnusable."""
         clock = clock or SystemClock()
+        self._callers = watch_callers(configuration)
+        self._certificates = watch_server_certificates(configuration)
         apps = Apps(configuration.served_apps())
         self.store, keyring = open_store(configuration)
         self._pools = Pools.create()
@@ -169,7 +175,13 @@ class Server:
             WeChatServicer(user_data),
             configuration.grpc,
             admin=AdminServicer(admin, self._pools.admin),
-            admin_token=server_token(configuration.store.directory),
+            callers=Callers(
+                server_token(configuration.store.directory),
+                self._callers,
+                clock,
+                required=configuration.grpc.callers_required,
+            ),
+            certificates=self._certificates,
         )
 
     async def start(self) -> int:
@@ -188,11 +200,13 @@ class Server:
         self.purger.start()
         self.teller.start()
         self._readiness = asyncio.create_task(self._watch_store())
+        self._file_looks = asyncio.create_task(self._watch_files())
         return port
 
     async def stop(self) -> None:
         """Stop gracefully: callers first, then the work, then the store."""
         self._readiness.cancel()
+        self._file_looks.cancel()
         await self._rpc.stop()
         await self._login.close()
         await self._owner.close()
@@ -213,6 +227,16 @@ class Server:
                 await self._rpc.set_serving(serving=False)
             else:
                 await self._rpc.set_serving(serving=True)
+
+    async def _watch_files(self) -> None:
+        """Follow the files of callers and certificates; a thread of its own, disks can hang."""
+        with ThreadPoolExecutor(1, "files") as thread:
+            loop = asyncio.get_running_loop()
+            while True:
+                await asyncio.sleep(INTERVAL_S)
+                await loop.run_in_executor(thread, self._callers.refresh)
+                if self._certificates is not None:
+                    await loop.run_in_executor(thread, self._certificates.refresh)
 
     async def _close(self) -> None:
         await close_sources(self._sources)

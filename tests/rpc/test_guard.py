@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.canary import CANARY
 from tests.rpc import raw_http2
-from tests.running_server import RunningServer, refused
+from tests.running_server import ANYBODY, RunningServer, refused
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LogoutRequest,
@@ -75,7 +75,7 @@ def port(server_loop: asyncio.AbstractEventLoop, faulty: _Faulty) -> Iterator[in
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=0)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(faulty, _NO_WECHAT, settings)
+        server = RpcServer(faulty, _NO_WECHAT, settings, callers=ANYBODY)
         return server, await server.start()
 
     server, number = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

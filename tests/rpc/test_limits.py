@@ -20,7 +20,7 @@ import pytest
 
 from tests.rpc import raw_http2
 from tests.rpc.raw_http2 import RawConnection
-from tests.running_server import RunningServer, refused
+from tests.running_server import ANYBODY, RunningServer, refused
 from wxauth.v1.auth_service_pb2 import (
     LoginRequest,
     LoginResponse,
@@ -94,6 +94,7 @@ def serving(server_loop: asyncio.AbstractEventLoop) -> Serving:
                 servicer or _Servicer(),
                 _NO_WECHAT,
                 settings,
+                callers=ANYBODY,
                 options=tuple(values.items()),
                 maximum_concurrent_rpcs=rpcs,
             )
@@ -278,7 +279,7 @@ def test_a_stop_lets_running_calls_end(
     settings = GrpcSettings(listen="127.0.0.1:0", lame_duck_s=0, stop_grace_s=10)
 
     async def start() -> tuple[RpcServer, int]:
-        server = RpcServer(servicer, _NO_WECHAT, settings)
+        server = RpcServer(servicer, _NO_WECHAT, settings, callers=ANYBODY)
         return server, await server.start()
 
     server, port = asyncio.run_coroutine_threadsafe(start(), server_loop).result(10)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from wxauth_client.certificates import ServerTls
+from wxauth_client.credentials import Credentials
 
 
 def _host_port(value: str) -> str:
@@ -14,6 +18,14 @@ def _host_port(value: str) -> str:
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("an IPv6 address stands in brackets, such as [::1]:8080")
     return value
+
+
+def _origin(value: str) -> str:
+    if re.fullmatch(
+        r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value
+    ):
+        return value
+    raise ValueError("must be an origin as browsers send it, such as https://www.example.com")
 
 
 class GatewaySettings(BaseModel):
@@ -29,6 +41,26 @@ class GatewaySettings(BaseModel):
         min_length=1,
         description="The gRPC server: HOST:PORT or another gRPC target, such as dns:///wxauth:50051.",
     )
+    tls: ServerTls | None = Field(
+        default=None,
+        description="Certificate and key to serve HTTPS with. With client_ca_file only who has a "
+        "certificate of it gets in: the proxies in front, say.",
+    )
+    plain_http: bool = Field(
+        default=False,
+        description="Serve plain HTTP off loopback all the same: a proxy of yours in front speaks "
+        "TLS with the mini-program, and the network between is yours.",
+    )
+    credentials: Credentials = Field(
+        default_factory=Credentials.from_environment,
+        description="How the server is reached off loopback, and what proves this gateway to it. "
+        "Default: the variables WXAUTH_CA_FILE, WXAUTH_TOKEN_FILE and so on.",
+    )
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        default=(),
+        description="Origins whose pages may call the gateway, such as https://www.example.com. "
+        "A mini-program needs none.",
+    )
     allow_get_login: bool = Field(
         default=False,
         description="Also accept GET /login?username=&password=&code=. A password in a URL "
@@ -43,6 +75,20 @@ class GatewaySettings(BaseModel):
         "client's address is the one that connects; with more it is the one so many places "
         "from the right of X-Forwarded-For, and only those proxies may reach the gateway.",
     )
+
+    @model_validator(mode="after")
+    def _safe_off_loopback(self) -> Self:
+        if self.tls is None and not self.plain_http and not self.is_loopback:
+            raise ValueError(
+                f"listen: {self.listen} is not loopback: passwords and SessionIds would travel in "
+                "the open. Give gateway.tls.certificate_file and gateway.tls.key_file, or, behind "
+                "a proxy of yours that speaks TLS, plain_http = true (docs/tls.md)"
+            )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.listen_host in {"127.0.0.1", "localhost", "::1"}
 
     @property
     def listen_host(self) -> str:

@@ -1,56 +1,104 @@
-"""Who may call which service. What is not listed here is not served.
+"""Who may call which method. What is not listed here is not served.
 
-The server listens on loopback only: whoever is on the machine may call what a
-gateway and an internal service call. AdminService asks for its token there too.
+On loopback, unless grpc.require_callers says otherwise, whoever is on the machine
+may call what a gateway and an internal service call. Everywhere else every caller
+proves itself, by a token or by its certificate, and AdminService asks for that on
+loopback too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import grpc
 
+from wxauth.v1 import admin_service_pb2, wechat_service_pb2
+from wxauth_client.file_watch import FileWatch
 from wxauth_server.admin_token import AdminToken
-from wxauth_server.errors import CallerUnauthenticated
+from wxauth_server.callers.caller import Caller, CallerBook, Role
+from wxauth_server.clock import Clock
+from wxauth_server.errors import CallerForbidden, CallerUnauthenticated
 
+_GATEWAY = frozenset({Role.GATEWAY})
+_WHO_VALIDATES = frozenset({Role.GATEWAY, Role.SERVICE})
+_ADMIN = frozenset({Role.ADMIN})
+#: Whoever is a caller at all.
+_ALL = frozenset(Role)
+#: Whoever reaches the port: what looks after servers proves nothing.
+OPEN: frozenset[Role] = frozenset()
 
-class Role(Enum):
-    """What a caller must be."""
+_WECHAT = wechat_service_pb2.DESCRIPTOR.services_by_name["WeChatService"]
+_ADMINISTRATION = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 
-    #: Anybody who reaches the port.
-    ANYONE = "anyone"
-    #: Who has the token of the server's data directory.
-    ADMIN = "admin"
-
-
-#: Full name of each service -> who may call all its methods.
-ROLES: Mapping[str, Role] = {
-    "wxauth.v1.AuthService": Role.ANYONE,
-    "wxauth.v1.WeChatService": Role.ANYONE,
-    "wxauth.v1.AdminService": Role.ADMIN,
-    "grpc.health.v1.Health": Role.ANYONE,
-    "grpc.reflection.v1alpha.ServerReflection": Role.ANYONE,
+#: Each method -> the roles of which a caller needs one.
+ROLES: Mapping[str, frozenset[Role]] = {
+    "/wxauth.v1.AuthService/Login": _GATEWAY,
+    "/wxauth.v1.AuthService/ValidateSession": _WHO_VALIDATES,
+    "/wxauth.v1.AuthService/Unbind": _GATEWAY,
+    "/wxauth.v1.AuthService/Logout": _GATEWAY,
+    "/wxauth.v1.AuthService/ListSessions": _GATEWAY,
+    "/wxauth.v1.AuthService/RevokeSession": _GATEWAY,
+    "/wxauth.v1.AuthService/DeleteAccount": _GATEWAY,
+    **{f"/{_WECHAT.full_name}/{method.name}": _GATEWAY for method in _WECHAT.methods},
+    **{f"/{_ADMINISTRATION.full_name}/{method.name}": _ADMIN for method in _ADMINISTRATION.methods},
+    "/grpc.health.v1.Health/Check": OPEN,
+    "/grpc.health.v1.Health/Watch": OPEN,
+    "/grpc.health.v1.Health/List": _ALL,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ALL,
 }
+
+#: Who has the token of the server's data directory.
+SERVER_ADMIN = Caller(name="admin.token", roles=_ADMIN, created_ms=0)
 
 
 class Callers:
-    """Tells who may call. Without a token nobody is an administrator."""
+    """Tells who may call."""
 
-    def __init__(self, admin_token: AdminToken | None) -> None:
+    def __init__(
+        self,
+        admin_token: AdminToken | None,
+        book: FileWatch[CallerBook] | None,
+        clock: Clock,
+        *,
+        required: bool,
+    ) -> None:
+        """Without a book nobody but the owner of the admin token is known.
+
+        `required`: methods of gateways and services ask for a caller too.
+        """
         self._admin_token = admin_token
+        self._book = book
+        self._clock = clock
+        self._required = required
 
-    def check(self, role: Role, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Raises: CallerUnauthenticated."""
-        if role is Role.ADMIN and not self._is_admin(context):
+    def check(self, roles: frozenset[Role], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Raises: CallerUnauthenticated, CallerForbidden."""
+        if not roles or not (self._required or roles == _ADMIN):
+            return
+        caller = self.who(context)
+        if caller is None:
             raise CallerUnauthenticated
+        if not caller.roles & roles:
+            raise CallerForbidden(caller.name)
 
-    def _is_admin(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
+    def who(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller | None:
+        """Who calls: by the token, if one is sent, else by the certificate."""
         sent = [
             value for key, value in context.invocation_metadata() or () if key == "authorization"
         ]
-        if self._admin_token is None or len(sent) != 1 or not isinstance(sent[0], str):
-            return False
+        if not sent:
+            names = context.auth_context().get("x509_subject_alternative_name", ())
+            if self._book is None:
+                return None
+            return self._book.value.of_certificate(name.decode(errors="replace") for name in names)
+        if len(sent) != 1 or not isinstance(sent[0], str):
+            return None
         scheme, _, token = sent[0].partition(" ")
-        return scheme.lower() == "bearer" and self._admin_token.is_token(token)
+        if scheme.lower() != "bearer":
+            return None
+        if self._admin_token is not None and self._admin_token.is_token(token):
+            return SERVER_ADMIN
+        if self._book is None:
+            return None
+        return self._book.value.of_token(token, self._clock.now_ms())

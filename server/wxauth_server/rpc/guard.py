@@ -87,18 +87,21 @@ class GuardedServer:
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        role = ROLES[service_name]  # a service without one is a fault of ours
-
-        def check(context: Context) -> None:
-            self._callers.check(role, context)
-
         self._server.add_registered_method_handlers(
             service_name,
             {
-                method: _guard(handler, check, LEAST_TIME_S.get(f"/{service_name}/{method}", 0.0))
+                method: self._guarded(f"/{service_name}/{method}", handler)
                 for method, handler in method_handlers.items()
             },
         )
+
+    def _guarded(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        roles = ROLES[method]  # a method without a line there is a fault of ours
+
+        def check(context: Context) -> None:
+            self._callers.check(roles, context)
+
+        return _guard(handler, check, LEAST_TIME_S.get(method, 0.0))
 
 
 def deadline_of(context: Context) -> Deadline:

@@ -25,8 +25,10 @@ from wxauth.v1.wechat_service_pb2_grpc import (
     WeChatServiceServicer,
     add_WeChatServiceServicer_to_server,
 )
-from wxauth_server.admin_token import AdminToken
+from wxauth_client.certificates import Certificates
+from wxauth_client.file_watch import FileWatch
 from wxauth_server.rpc.callers import Callers
+from wxauth_server.rpc.credentials import server_credentials
 from wxauth_server.rpc.guard import GuardedServer
 from wxauth_server.settings import GrpcSettings
 
@@ -88,18 +90,20 @@ class RpcServer:
         settings: GrpcSettings,
         *,
         admin: AdminServiceServicer | None = None,
-        admin_token: AdminToken | None = None,
+        callers: Callers,
+        certificates: FileWatch[Certificates] | None = None,
         options: ChannelOptions = CHANNEL_OPTIONS,
         maximum_concurrent_rpcs: int = MAX_CONCURRENT_RPCS,
     ) -> None:
-        """Without `admin` AdminService is not served; without a token nobody may call it."""
+        """Without `admin` AdminService is not served; without `certificates` it is plaintext."""
         self._settings = settings
+        self._certificates = certificates
         self._health = HealthServicer()
         self._server = grpc.aio.server(
             options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs
         )
         # The generated functions ask for a server; they use the two methods it has.
-        guarded = cast("grpc.aio.Server", GuardedServer(self._server, Callers(admin_token)))
+        guarded = cast("grpc.aio.Server", GuardedServer(self._server, callers))
         add_AuthServiceServicer_to_server(auth, guarded)
         add_WeChatServiceServicer_to_server(wechat, guarded)
         self._services = [AUTH_SERVICE, WECHAT_SERVICE]
@@ -107,7 +111,7 @@ class RpcServer:
             add_AdminServiceServicer_to_server(admin, guarded)
             self._services.append(ADMIN_SERVICE)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
-        if settings.reflection:
+        if settings.serves_reflection:
             names = (*self._services, _HEALTH_SERVICE, _REFLECTION_SERVICE)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
                 ReflectionServicer(names), guarded
@@ -119,7 +123,11 @@ class RpcServer:
         Raises: PortInUse.
         """
         try:
-            port = self._server.add_insecure_port(self._settings.listen)
+            if self._certificates is None:
+                port = self._server.add_insecure_port(self._settings.listen)
+            else:
+                credentials = server_credentials(self._certificates)
+                port = self._server.add_secure_port(self._settings.listen, credentials)
         except RuntimeError:  # its text has the errno of each address tried
             raise PortInUse(f"{self._settings.listen} is in use or cannot be listened on") from None
         await self._server.start()

@@ -1,0 +1,145 @@
+"""Certificates, their keys and authorities as files: read together, checked, never logged."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wxauth_client.file_watch import FileUnusable, FileWatch
+
+# No certificate chain or bundle of authorities of ours is longer; what is, is not read.
+_MAX_FILE_BYTES = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The files of a server that speaks TLS: a table [grpc.tls] or [gateway.tls].
+
+    With `client_ca_file` only clients are let in that have a certificate of one of
+    its authorities (mTLS).
+    """
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+# Read by pydantic, which the client library does without: an unknown key is an error.
+ServerTls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What the files hold, PEM. `certificate` begins with our own; its chain follows."""
+
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    #: The authorities that the other side's certificate may come from.
+    authorities: bytes | None = None
+
+
+def watch_certificates(
+    subject: str,
+    *,
+    certificate_file: Path | None,
+    key_file: Path | None,
+    ca_file: Path | None,
+) -> FileWatch[Certificates]:
+    """The certificates of these files, now and after each change.
+
+    Raises: FileUnusable.
+    """
+
+    def read() -> Certificates:
+        return read_certificates(
+            certificate_file=certificate_file, key_file=key_file, ca_file=ca_file
+        )
+
+    files = [file for file in (certificate_file, key_file, ca_file) if file is not None]
+    return FileWatch(subject, files, read)
+
+
+def read_certificates(
+    *, certificate_file: Path | None, key_file: Path | None, ca_file: Path | None
+) -> Certificates:
+    """Read and check: each is PEM, the key is the certificate's, and no stranger reads it.
+
+    A certificate that has expired is read like another: whether it is good for
+    anything is for the other side to say. Raises: FileUnusable.
+    """
+    if (certificate_file is None) != (key_file is None):
+        raise FileUnusable("a certificate and its key go together: give both files or neither")
+    certificate = key = authorities = None
+    if certificate_file is not None and key_file is not None:
+        certificate = _read(certificate_file)
+        key = read_private_file(key_file)
+        _check_pair(certificate_file, key_file, certificate, key)
+    if ca_file is not None:
+        authorities = _read(ca_file)
+        _check_authorities(ca_file, authorities)
+    return Certificates(certificate, key, authorities)
+
+
+def read_private_file(file: Path) -> bytes:
+    """The content of a file with a secret.
+
+    Its group may read it, as where an orchestrator mounts it; others may not.
+    Raises: FileUnusable.
+    """
+    return _read(file, private=True)
+
+
+def _read(file: Path, *, private: bool = False) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            found = os.fstat(opened.fileno())
+            content = opened.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise FileUnusable(f"{file} cannot be read: {error.strerror}") from None
+    mode = stat.S_IMODE(found.st_mode)
+    if private and mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise FileUnusable(
+            f"{file} holds a secret and is open to others (mode {mode:04o}): run chmod 600 on it, "
+            "and replace the secret if others had access"
+        )
+    if len(content) > _MAX_FILE_BYTES:
+        raise FileUnusable(f"{file} is longer than {_MAX_FILE_BYTES} bytes")
+    if not content.strip():
+        raise FileUnusable(f"{file} is empty")
+    return content
+
+
+def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key: bytes) -> None:
+    if b"-----BEGIN CERTIFICATE-----" not in certificate:
+        raise FileUnusable(f"{certificate_file} holds no certificate in PEM")
+    if b"PRIVATE KEY-----" not in key:
+        raise FileUnusable(f"{key_file} holds no private key in PEM")
+    if b"ENCRYPTED" in key:
+        raise FileUnusable(
+            f"{key_file} is protected by a passphrase, which nobody is there to type: "
+            "store it without one, mode 0600"
+        )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate_file, key_file)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise FileUnusable(
+                f"{key_file} is not the key of the certificate {certificate_file}"
+            ) from None
+        raise FileUnusable(
+            f"{certificate_file} and {key_file} cannot be read as a certificate and its key"
+        ) from None
+    # ssl reads files only: what it checked must be what was read.
+    if (_read(certificate_file), _read(key_file)) != (certificate, key):
+        raise FileUnusable(f"{certificate_file} and {key_file} are being replaced just now")
+
+
+def _check_authorities(file: Path, authorities: bytes) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=authorities.decode("ascii", errors="replace"))
+    except (ssl.SSLError, ValueError):
+        raise FileUnusable(f"{file} cannot be read as certificates of authorities, PEM") from None

@@ -1,0 +1,100 @@
+"""What some files say, read again when one of them changes, while the process goes on.
+
+For certificates, keys and tokens, which are replaced under a process that runs.
+A polled look, not a notification: what orchestrators mount changes by exchanged
+links, and network file systems notify nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+log = logging.getLogger("wxauth.files")
+
+ValueT = TypeVar("ValueT")
+
+#: Seconds between two looks.
+INTERVAL_S = 1.0
+
+# What tells one state of a file from another; None: it is not there.
+_Mark = tuple[int, int, int, int] | None
+
+
+class FileUnusable(Exception):
+    """Files cannot be used. The text names them and what to do; nothing of their content."""
+
+
+class FileWatch(Generic[ValueT]):
+    """The value that files stand for; the last good one while they are broken.
+
+    `read` gives the value and raises FileUnusable. `subject` is what the files
+    are, for the log. Thread-safe.
+    """
+
+    def __init__(self, subject: str, files: Sequence[Path], read: Callable[[], ValueT]) -> None:
+        """Raises: FileUnusable."""
+        self._subject = subject
+        self._files = tuple(files)
+        self._read = read
+        self._lock = threading.Lock()
+        self._marks = self._look()
+        self._refused: list[_Mark] | None = None
+        self._looked_at = time.monotonic()
+        #: The value as of the last look.
+        self.value = read()
+
+    def fresh(self) -> ValueT:
+        """The value, after a look if the last one was over a second ago."""
+        if time.monotonic() - self._looked_at >= INTERVAL_S:
+            self.refresh()
+        return self.value
+
+    def refresh(self) -> bool:
+        """Look now; whether there is another value.
+
+        Files that cannot be used leave the value as it is, with an error in the log.
+        That is said at the second look in a row, once: a certificate and its key are
+        two files, and whoever replaces them does so one after the other.
+        """
+        with self._lock:
+            self._looked_at = time.monotonic()
+            marks = self._look()
+            if marks == self._marks:
+                self._refused = None
+                return False
+            try:
+                value = self._read()
+            except FileUnusable as problem:
+                if marks == self._refused:
+                    self._marks = marks  # said; another change is looked at again
+                    log.error(  # noqa: TRY400 - no traceback: the text says it all
+                        "%s: the new one cannot be used, the old one stays: %s",
+                        self._subject,
+                        problem,
+                    )
+                self._refused = marks
+                return False
+            self._marks = marks
+            self._refused = None
+            if value == self.value:
+                return False
+            self.value = value
+            log.info("%s: exchanged", self._subject)
+            return True
+
+    def _look(self) -> list[_Mark]:
+        return [_mark(file) for file in self._files]
+
+
+def _mark(file: Path) -> _Mark:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
