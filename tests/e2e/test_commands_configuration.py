@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.wxauth_command import done_well, refused, wxauth
+from wxauth_client.certificates import ServerTls
+from wxauth_client.credentials import Credentials
 from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.config import Configuration, load_configuration
@@ -29,7 +32,7 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
         (b"\xff", "is not UTF-8"),
         (b"[grpc]\nlissten = 'x'", "grpc.lissten: there is no such key"),
         (b"[nonsense]", "nonsense: there is no such key"),
-        (b"[grpc]\nlisten = '0.0.0.0:1'", "grpc.listen: only 127.0.0.1"),
+        (b"[grpc]\nlisten = '0.0.0.0:1'", "grpc: listen: 0.0.0.0:1 is not loopback"),
         (b"[[apps]]\napp_id = 'x'\napp_secret = 'hidden-from-you'", "apps.0.app_id"),
     ],
 )
@@ -82,5 +85,12 @@ def test_the_example_is_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         keys |= {f"account_sources.{key}": key for key in source.model_fields}
     for name in ("account_sources.key", "account_sources.deleted_statement"):
         del keys[name]
+    # Tables within tables, none of which is there by default.
+    within = {"grpc.tls": ServerTls, "gateway.tls": ServerTls, "gateway.credentials": Credentials}
+    for name, kind in within.items():
+        del keys[name]
+        [table] = re.findall(rf"^# \[{re.escape(name)}\]\n((?:#.*\n)+)", text, re.MULTILINE)
+        for field in dataclasses.fields(kind):
+            assert re.search(rf"\b{field.name} = ", table), f"{name}.{field.name} is missing"
     for name, key in keys.items():
         assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), f"{name} is missing"
