@@ -1,4 +1,4 @@
-"""AdminService as an operator calls it: with the token of the server's data directory."""
+"""AdminService as an operator calls it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ PASSWORD = "correct horse battery"
 class AdminCaller:
     """Each method takes its request and gives its response."""
 
-    def __init__(self, channel: grpc.Channel, token: str) -> None:
+    def __init__(self, channel: grpc.Channel, token: str | None) -> None:
+        """Without a token the certificate of the channel has to do."""
         self._stub: Any = AdminServiceStub(channel)
-        self._metadata = (("authorization", f"Bearer {token}"),)
+        self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
 
     def __getattr__(self, method: str) -> Callable[[Any], Any]:
         return partial(getattr(self._stub, method), timeout=10, metadata=self._metadata)
@@ -38,6 +39,7 @@ def token_of(server: RunningServer) -> str:
 
 
 def admin_of(server: RunningServer) -> AdminCaller:
+    """Who has the token of the server's data directory."""
     return AdminCaller(server.channel, token_of(server))
 
 

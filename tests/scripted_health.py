@@ -22,17 +22,30 @@ class Health(health_pb2_grpc.HealthServicer):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._serving = True
+        self._watchers = 0
 
     def serve(self, serving: bool) -> None:
         with self._changed:
             self._serving = serving
             self._changed.notify_all()
 
+    def wait_for_watchers(self, count: int) -> None:
+        """Until so many watch: each channel of a client does, as long as it is open."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._watchers == count, 10)
+
     def Check(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - gRPC's naming
         return self._state(self._serving)
 
     def Watch(self, _request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         context.add_callback(self._wake)
+        self._count_watcher(1)
+        try:
+            yield from self._states(context)
+        finally:
+            self._count_watcher(-1)
+
+    def _states(self, context: Any) -> Iterator[Any]:
         told: bool | None = None
         while context.is_active():
             with self._changed:
@@ -41,6 +54,11 @@ class Health(health_pb2_grpc.HealthServicer):
                 changed, told = self._serving != told, self._serving
             if changed:
                 yield self._state(told)
+
+    def _count_watcher(self, change: int) -> None:
+        with self._changed:
+            self._watchers += change
+            self._changed.notify_all()
 
     def _wake(self) -> None:
         with self._changed:

@@ -211,14 +211,21 @@ class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
 
 
 @contextmanager
-def scripted_server(workers: int = 16) -> Iterator[ScriptedServer]:
-    """Serve in threads of this process until the block ends."""
+def scripted_server(
+    workers: int = 16, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[ScriptedServer]:
+    """Serve in threads of this process until the block ends; with TLS, given credentials."""
     scripted = ScriptedServer()
     with ThreadPoolExecutor(workers) as pool:
         server = grpc.server(pool)
         auth_service_pb2_grpc.add_AuthServiceServicer_to_server(scripted, server)
         health_pb2_grpc.add_HealthServicer_to_server(scripted.health, server)
-        scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        port = (
+            server.add_insecure_port("127.0.0.1:0")
+            if credentials is None
+            else server.add_secure_port("127.0.0.1:0", credentials)
+        )
+        scripted.address = f"127.0.0.1:{port}"
         server.start()
         try:
             yield scripted

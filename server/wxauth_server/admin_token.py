@@ -1,28 +1,22 @@
 """The token of AdminService: a file in the server's data directory, for its owner only.
 
-Whoever can read the file may do what an operator does. It is `wxa_` and 43
-characters of base64url, 256 random bits: nobody guesses it, so wrong ones are
-not counted. To scan for leaked ones: `wxa_[0-9A-Za-z_-]{43}`. To replace it,
-remove the file and start the server again.
+Whoever can read the file may do what an operator does. To replace it, remove the
+file and start the server again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
-import re
-import secrets
 import stat
 from pathlib import Path
 
+from wxauth_client.credentials import TOKEN_FORM
+from wxauth_server.callers.tokens import ADMIN_PREFIX, digest_of, new_token
 from wxauth_server.private_file import locked_directory, replace_private_file
 
 FILE_NAME = "admin.token"
 
-_PREFIX = "wxa_"
-_RANDOM_BYTES = 32
-_FORM = re.compile(rf"{_PREFIX}[0-9A-Za-z_-]{{43}}")
 # What is longer is not read to its end.
 _MAX_FILE_BYTES = 1_024
 
@@ -35,12 +29,11 @@ class AdminToken:
     """Tells the token from any other text. Keeps its digest only."""
 
     def __init__(self, token: str) -> None:
-        self._digest = hashlib.sha256(token.encode()).digest()
+        self._digest = digest_of(token)
 
     def is_token(self, text: str) -> bool:
         """Whether this is the token; takes as long for every other text of its length."""
-        digest = hashlib.sha256(text.encode(errors="replace")).digest()
-        return hmac.compare_digest(digest, self._digest)
+        return hmac.compare_digest(digest_of(text), self._digest)
 
 
 def server_token(directory: Path) -> AdminToken:
@@ -52,7 +45,7 @@ def server_token(directory: Path) -> AdminToken:
     try:
         with locked_directory(directory):
             if not os.path.lexists(path):
-                token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+                token = new_token(ADMIN_PREFIX)
                 replace_private_file(path, token.encode() + b"\n", owner=None)
     except OSError as error:
         raise AdminTokenUnusable(f"{path} cannot be written: {error.strerror}") from None
@@ -80,7 +73,7 @@ def read_token(path: Path) -> str:
             "and start the server again for a new one"
         )
     token = content.strip().decode("ascii", errors="replace")
-    if _FORM.fullmatch(token) is None:
+    if not token.startswith(ADMIN_PREFIX) or TOKEN_FORM.fullmatch(token) is None:
         raise AdminTokenUnusable(
             f"{path} holds no token: remove it, and the server makes one when it starts"
         )

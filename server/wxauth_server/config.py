@@ -78,7 +78,8 @@ class Configuration(BaseSettings):
     audit: AuditSettings = AuditSettings()
     callers: CallersSettings = CallersSettings()
     log: LogSettings = LogSettings()
-    gateway: GatewaySettings = GatewaySettings()
+    # Made each time: what proves the gateway may be in the environment.
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     apps: tuple[AppSettings, ...] = ()
     account_sources: tuple[AccountSourceSettings, ...] = ()
 
@@ -167,6 +168,8 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except (SettingsError, ValidationError) as error:
         raise ConfigurationError(_describe(error)) from None
+    except ValueError as problem:  # of Credentials.from_environment: ours, names no value
+        raise ConfigurationError(f"a variable WXAUTH_… of who calls: {problem}") from None
     if configuration.is_development and configuration.wechat.base_url == WECHAT_URL:
         base_url = {"base_url": f"http://{SANDBOX_LISTEN}"}
         sandbox = configuration.wechat.model_copy(update=base_url)

@@ -59,7 +59,8 @@ class GrpcSettings(_Table):
             if self.tls is None:
                 raise ValueError(
                     f"listen: {self.listen} is not loopback: that needs TLS, so give "
-                    "grpc.tls.certificate_file and grpc.tls.key_file (docs/tls.md)"
+                    "grpc.tls.certificate_file and grpc.tls.key_file, and callers, so run "
+                    "wxauth callers add (docs/tls.md)"
                 )
             if self.require_callers is False:
                 raise ValueError(

@@ -170,17 +170,18 @@ class Server:
             clock=clock,
             actor=Actor.ADMIN,
         )
+        callers = Callers(
+            server_token(configuration.store.directory),
+            self._callers,
+            clock,
+            required=configuration.grpc.callers_required,
+        )
         self._rpc = RpcServer(
             auth,
             WeChatServicer(user_data),
             configuration.grpc,
-            admin=AdminServicer(admin, self._pools.admin),
-            callers=Callers(
-                server_token(configuration.store.directory),
-                self._callers,
-                clock,
-                required=configuration.grpc.callers_required,
-            ),
+            admin=AdminServicer(admin, self._pools.admin, callers),
+            callers=callers,
             certificates=self._certificates,
         )
 

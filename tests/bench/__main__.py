@@ -12,11 +12,19 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tests.bench import import_accounts, latency, logins, startup, validate_cpu
+from tests.bench import (
+    callers_cpu,
+    import_accounts,
+    latency,
+    logins,
+    startup,
+    validate_cpu,
+)
 from tests.bench.figures import Benchmark, Figure, Scale, print_table
 
 BENCHMARKS = (
     Benchmark("validate", validate_cpu.run),
+    Benchmark("callers", callers_cpu.run),
     Benchmark("silent", logins.silent),
     Benchmark("password", logins.with_password),
     Benchmark("startup", startup.run),

@@ -1,15 +1,17 @@
 """A grpc.aio server that does nothing: what a request costs before ours does anything.
 
-`python -m tests.bench.bare_server` prints its port and ends with its standard
-input. It has our channel options and event loop, and answers ValidateSession
-with one complete message that was built once: the strictest comparison there
-is, since it neither looks anything up nor builds an answer.
+`python -m tests.bench.bare_server [CERTIFICATE KEY [CLIENT_CA]]` prints its port
+and ends with its standard input. It has our channel options and event loop, and
+answers ValidateSession with one complete message that was built once: the strictest
+comparison there is, since it neither looks anything up nor builds an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import grpc
 import uvloop
@@ -55,10 +57,24 @@ class BareServicer(AuthServiceServicer):
         return _ANSWER
 
 
-async def serve() -> None:
+def _credentials(
+    certificate: str, key: str, client_ca: str | None = None
+) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(Path(key).read_bytes(), Path(certificate).read_bytes())],
+        None if client_ca is None else Path(client_ca).read_bytes(),
+        client_ca is not None,
+    )
+
+
+async def serve(servicer: AuthServiceServicer, files: Sequence[str]) -> None:
+    """Serve until standard input ends; TLS with these files, if there are any."""
     server = grpc.aio.server(options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS)
-    add_AuthServiceServicer_to_server(BareServicer(), server)  # type: ignore[abstract]  # as generated
-    port = server.add_insecure_port("127.0.0.1:0")
+    add_AuthServiceServicer_to_server(servicer, server)
+    if files:
+        port = server.add_secure_port("127.0.0.1:0", _credentials(*files))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
     await asyncio.to_thread(sys.stdin.buffer.read)
@@ -66,4 +82,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve(BareServicer(), sys.argv[1:]))  # type: ignore[abstract]  # as generated

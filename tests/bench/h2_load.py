@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -29,7 +30,7 @@ _PATIENCE_S = 30.0
 
 # HPACK (RFC 7541): an indexed field, and the literals that follow name an index
 # of the static table or, after zero, a name in full.
-_METHOD_POST, _SCHEME_HTTP = b"\x83", b"\x86"
+_METHOD_POST, _SCHEME_HTTP, _SCHEME_HTTPS = b"\x83", b"\x86", b"\x87"
 _PATH, _AUTHORITY, _LITERAL = b"\x04", b"\x01", b"\x00"
 
 
@@ -55,13 +56,17 @@ def run_load(
     calls: int,
     connections: int = 8,
     streams: int = 8,
+    metadata: Sequence[tuple[str, str]] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> LoadResult:
     """Make `calls` calls of `path`, always as many at a time as there are streams in all.
 
-    `messages` are serialised requests; one is taken for each call.
+    `messages` are serialised requests; one is taken for each call. `metadata` goes
+    with every call. Without `tls` it is plaintext. All handshakes are done when the
+    time begins to count.
     """
-    headers = _headers(path)
-    pool = [_Connection(port, headers, messages) for _ in range(connections)]
+    headers = _headers(path, metadata, _SCHEME_HTTP if tls is None else _SCHEME_HTTPS)
+    pool = [_Connection(_connect(port, tls), headers, messages) for _ in range(connections)]
     left = calls
     pending = 0
     with selectors.DefaultSelector() as selector:
@@ -99,11 +104,10 @@ def run_load(
 class _Connection:
     """One HTTP/2 connection: counts how its calls end."""
 
-    def __init__(self, port: int, headers: bytes, messages: Iterator[bytes]) -> None:
+    def __init__(self, connected: socket.socket, headers: bytes, messages: Iterator[bytes]) -> None:
         self.ok = 0
         self.closed = False
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected
         self._headers = headers
         self._messages = messages
         self._next_stream = 1
@@ -134,7 +138,7 @@ class _Connection:
 
     def read(self) -> int:
         """Read what has come; how many calls it ended."""
-        received = self.socket.recv(65_536)
+        received = _receive(self.socket)
         if not received:
             return self._give_up()
         data = self._unread + received
@@ -168,20 +172,39 @@ class _Connection:
         return len(self._open)
 
 
+def _connect(port: int, tls: ssl.SSLContext | None) -> socket.socket:
+    connected = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected if tls is None else tls.wrap_socket(connected, server_hostname="127.0.0.1")
+
+
+def _receive(connected: socket.socket) -> bytes:
+    """What has come; nothing where the connection is closed, or silent for _PATIENCE_S."""
+    try:
+        received = connected.recv(65_536)
+        # What is decrypted already would wake no selector.
+        while isinstance(connected, ssl.SSLSocket) and connected.pending():
+            received += connected.recv(65_536)
+    except OSError:
+        return b""
+    return received
+
+
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     length = struct.pack(">I", len(payload))[1:]
     return length + bytes((kind, flags)) + struct.pack(">I", stream) + payload
 
 
-def _headers(path: str) -> bytes:
+def _headers(path: str, metadata: Sequence[tuple[str, str]], scheme: bytes) -> bytes:
     fields = [
         _PATH + _string(path.encode()),
         _AUTHORITY + _string(b"127.0.0.1"),
         _LITERAL + _string(b"content-type") + _string(b"application/grpc"),
         _LITERAL + _string(b"te") + _string(b"trailers"),
         _LITERAL + _string(b"grpc-timeout") + _string(b"20S"),
+        *(_LITERAL + _string(key.encode()) + _string(value.encode()) for key, value in metadata),
     ]
-    return _METHOD_POST + _SCHEME_HTTP + b"".join(fields)
+    return _METHOD_POST + scheme + b"".join(fields)
 
 
 def _string(value: bytes) -> bytes:

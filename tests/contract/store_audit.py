@@ -72,8 +72,9 @@ class AuditPromises:
                 account=ACCOUNT,
                 session_handle="handle",
                 client_address="192.0.2.1",
+                caller="ops-laptop",
             )
-            record_event(tx, Event.LOGOUT, now_ms=NOW - 1, client_address="")
+            record_event(tx, Event.LOGOUT, now_ms=NOW - 1, client_address="", caller="")
 
         store.write(work)
         store.write(lambda tx: record_event(tx, Event.BOUND, now_ms=NOW - 2))
@@ -82,7 +83,7 @@ class AuditPromises:
             return tx.execute(
                 """
                 SELECT at, event, reason, app_id, openid, account_source, account_id,
-                  session_handle, client_address FROM audit_events ORDER BY id
+                  session_handle, client_address, caller FROM audit_events ORDER BY id
                 """
             )
 
@@ -97,9 +98,10 @@ class AuditPromises:
                 "1",
                 "handle",
                 "192.0.2.1",
+                "ops-laptop",
             ),
-            (NOW - 1, "LOGOUT", *[None] * 7),
-            (NOW - 2, "BOUND", *[None] * 7),
+            (NOW - 1, "LOGOUT", *[None] * 8),
+            (NOW - 2, "BOUND", *[None] * 8),
         ]
 
     @pytest.mark.parametrize("event", Event)
@@ -134,6 +136,7 @@ class AuditPromises:
             "ADDRESS",
             41,
             "user",
+            None,
             APP,
             OPENID,
             None,
@@ -172,6 +175,7 @@ class AuditPromises:
                     app_id=chance.choice([APP, OTHER_APP, None]),
                     openid=chance.choice(["oOne", "oTwo", None]),
                     account=chance.choice([("local", "1"), ("crm", "1"), ("local", "2"), None]),
+                    caller=chance.choice(["ops-laptop", "ops-laptop-2", None]),
                 )
             # A purge leaves a log that does not begin with 1; nothing else makes gaps.
             tx.execute("DELETE FROM audit_events WHERE id <= 10")
@@ -192,6 +196,9 @@ class AuditPromises:
             {"app_id": APP},
             {"app_id": APP, "openid": "oOne"},
             {"app_id": APP, "openid": "oOne", "account": ("local", "2")},
+            {"caller": "ops-laptop"},
+            {"caller": "ops-laptop", "account": ("local", "1")},
+            {"caller": "ops"},
             {"after_id": 60},
             {"after_id": 60, "events": ("BOUND",)},
             {"after_id": 120},
@@ -233,6 +240,7 @@ def fits(
     account: tuple[str, str] | None = None,
     app_id: str | None = None,
     openid: str | None = None,
+    caller: str | None = None,
     after_id: int = 0,
 ) -> bool:
     """What a filter means."""
@@ -242,5 +250,6 @@ def fits(
         and account in {None, (record.account_source, record.account_id)}
         and app_id in {None, record.app_id}
         and openid in {None, record.openid}
+        and caller in {None, record.caller}
         and record.id > after_id
     )

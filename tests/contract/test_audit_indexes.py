@@ -16,11 +16,12 @@ NOW = 1_790_000_000_000
 APP = "wx0000000000000001"
 OPENID = "oOne"
 ACCOUNT = ("local", "7")
+CALLER = "ops-laptop"
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteStore]:
-    """Three times the events that a page looks at; one in a thousand is about ACCOUNT."""
+    """Three times the events of a page without index; one in a thousand by CALLER on ACCOUNT."""
     opened = SQLiteStore(tmp_path_factory.mktemp("audit") / "data")
 
     def fill(tx: Transaction) -> None:
@@ -32,6 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteStore]:
                 app_id=APP,
                 openid=OPENID if number % 1000 == 0 else f"o{number % 1000}",
                 account=ACCOUNT if number % 1000 == 0 else ("local", f"a{number % 1000}"),
+                caller=CALLER if number % 1000 == 0 else None,
             )
 
     opened.write(fill)
@@ -72,6 +74,8 @@ def plan(store: SQLiteStore, *, oldest_first: bool, **wanted: Any) -> str:
         ({"account": ACCOUNT, "events": ("LOGIN",), "since_ms": 1}, "INDEX audit_events_of_an_acc"),
         ({"app_id": APP, "openid": OPENID}, "INDEX audit_events_of_a_wechat_user"),
         ({"app_id": APP, "openid": OPENID, "until_ms": 1}, "INDEX audit_events_of_a_wechat_user"),
+        ({"caller": CALLER}, "INDEX audit_events_of_a_caller"),
+        ({"caller": CALLER, "events": ("LOGIN",)}, "INDEX audit_events_of_a_caller"),
         ({}, "INTEGER PRIMARY KEY"),
         ({"events": ("BOUND",), "app_id": APP}, "INTEGER PRIMARY KEY"),
     ],
@@ -110,8 +114,11 @@ def test_a_page_looks_at_so_many_rows(store: SQLiteStore, oldest_first: bool) ->
     assert reached == [*expected, None]
 
 
-def test_an_account_is_one_page_however_long_the_log(store: SQLiteStore) -> None:
+@pytest.mark.parametrize("wanted", [{"account": ACCOUNT}, {"caller": CALLER}], ids=str)
+def test_what_an_index_finds_is_one_page_however_long_the_log(
+    store: SQLiteStore, wanted: dict[str, Any]
+) -> None:
     found = store.read(
-        lambda tx: list_events(tx, AuditFilter(account=ACCOUNT), oldest_first=True, limit=500)
+        lambda tx: list_events(tx, AuditFilter(**wanted), oldest_first=True, limit=500)
     )
     assert (len(found.events), found.next) == (3 * LOOKED_AT // 1000, None)

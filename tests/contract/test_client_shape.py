@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.client_twins import Ask, asker
+from tests.contract.client_twins import Ask, asker, one_client
 from tests.scripted_server import ScriptedServer, scripted_server
 from wxauth_client import (
     AsyncAuthClient,
@@ -48,6 +48,16 @@ def test_not_ready_when_nothing_listens(kind: str, server_loop: asyncio.Abstract
     assert asker(kind, "127.0.0.1:1", server_loop)("ready") is False
 
 
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_not_ready_when_closed(
+    kind: str, server: ScriptedServer, server_loop: asyncio.AbstractEventLoop
+) -> None:
+    with one_client(kind, server.address, server_loop) as ask:
+        assert ask("ready", 5) is True
+        ask("close")
+        assert ask("ready", 5) is False
+
+
 def test_a_server_that_is_leaving_gets_no_calls(ask: Ask, server: ScriptedServer) -> None:
     server.health.serve(False)
     with pytest.raises(ServerUnreachable):
@@ -64,6 +74,7 @@ def test_the_twins_have_the_same_methods() -> None:
         }
 
     assert shape(AuthClient) == shape(AsyncAuthClient)
+    assert inspect.signature(AuthClient) == inspect.signature(AsyncAuthClient)
 
 
 def test_an_async_client_needs_a_running_loop() -> None:

@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from tests.contract.client_twins import Ask, asker
-from tests.scripted_server import Answer, ScriptedServer, scripted_server
+from tests.scripted_gate import Gate
+from tests.scripted_server import ScriptedServer, scripted_server
 from wxauth_client import (
     AsyncAuthClient,
     AuthClient,
@@ -84,35 +85,6 @@ def test_a_deadline_that_passes(ask: Ask, server: ScriptedServer) -> None:
 def test_nothing_listens(kind: str, server_loop: asyncio.AbstractEventLoop) -> None:
     with pytest.raises(ServerUnreachable):
         asker(kind, "127.0.0.1:1", server_loop)("login", "x", timeout_s=5)
-
-
-class Gate:
-    """Holds calls until it is opened; says how many are inside."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._changed = threading.Condition()
-        self._open = False
-        self.inside = 0
-        self.most_inside = 0
-
-    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._changed:
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._open, 10)
-            self.inside -= 1
-        return self._answer(request, context)
-
-    def wait_inside(self, count: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.inside == count, 10)
-
-    def open(self) -> None:
-        with self._changed:
-            self._open = True
-            self._changed.notify_all()
 
 
 def test_sync_calls_wait_for_their_turn(server: ScriptedServer) -> None:

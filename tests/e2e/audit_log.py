@@ -42,11 +42,12 @@ class Log:
         return events
 
     def fill(self) -> None:
-        """A day apart: a login of zhangsan, a refusal, an import, one of another source."""
+        """A day apart: zhangsan's login, a refusal, an operator's import, one of another source."""
         user: dict[str, Any] = {"app_id": APP, "openid": "oOne", "client_address": "192.0.2.1"}
         self.record(Event.LOGIN, account=("local", "10001"), session_handle="h" * 22, **user)
         self.record(Event.LOGIN_REFUSED, at=NOON + DAY_MS, reason="CREDENTIALS_INVALID", **user)
-        self.record(Event.ACCOUNTS_IMPORTED, at=NOON + 2 * DAY_MS, actor=Actor.COMMAND, count=250)
+        operator: dict[str, Any] = {"actor": Actor.ADMIN, "caller": "ops-laptop"}
+        self.record(Event.ACCOUNTS_IMPORTED, at=NOON + 2 * DAY_MS, count=250, **operator)
         self.record(Event.LOGIN, at=NOON + 3 * DAY_MS, account=("crm", "10001"), app_id="wxother")
 
     @staticmethod

@@ -40,6 +40,7 @@ def test_an_export_has_every_field(four: Log) -> None:
         "reason": None,
         "count": 1,
         "actor": "user",
+        "caller": None,
         "app_id": APP,
         "openid_digest": digest,
         "account_source": "local",
@@ -48,7 +49,8 @@ def test_an_export_has_every_field(four: Log) -> None:
         "client_address": "192.0.2.1",
     }
     assert re.fullmatch("[0-9a-f]{32}", digest)
-    assert (third["count"], third["actor"], third["openid_digest"]) == (250, "command", None)
+    assert (third["count"], third["openid_digest"]) == (250, None)
+    assert (third["actor"], third["caller"]) == ("admin", "ops-laptop")
 
 
 def test_a_long_log_is_exported_page_by_page(log: Log) -> None:
@@ -153,15 +155,16 @@ def test_whatever_is_in_the_database_is_one_line(log: Log, arguments: tuple[str,
         account=(NASTY, NASTY),
         session_handle=NASTY,
         client_address=NASTY,
+        caller=NASTY,
     )
     done = wxauth("audit", *arguments, cwd=log.cwd)
     assert done.returncode == 0
     *head, line = done.stdout.removesuffix("\n").split("\n")
     assert len(head) == (arguments == ("tail",)), "the head of the table"
     assert line.isprintable()
-    assert line.count("\\u001b[31m") == 6
+    assert line.count("\\u001b[31m") == 7
     if arguments != ("tail",):
         assert line.isascii()
         event = json.loads(line)
-        told = ("reason", "app_id", "account_source", "account_id", "client_address")
+        told = ("reason", "app_id", "account_source", "account_id", "client_address", "caller")
         assert {event[name] for name in told} == {NASTY}

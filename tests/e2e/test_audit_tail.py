@@ -73,6 +73,7 @@ def test_the_table(log: Log) -> None:
     for line, word, header in (
         (refusal, "CREDENTIALS_INVALID", "REASON"),
         (imported, "250", "COUNT"),
+        (imported, "admin/ops-laptop", "BY"),
         (other, "crm/10001", "ACCOUNT"),
     ):
         assert line.index(word) == head.index(header)

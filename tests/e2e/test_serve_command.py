@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,9 @@ def test_serving_without_any_configuration(tmp_path: Path) -> None:
         host, port = ready(server).split(":")
         socket.create_connection((host, int(port))).close()
         assert "development setting" in server.said()
+        line = json.loads(server.wait_for('"event": "ready"'))
+        told = (line["transport"], line["callers_required"], line["callers"])
+        assert told == ("plaintext", False, 0)
         made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
         assert server.stop(signal.SIGTERM) == 0
         assert "Traceback" not in server.said()

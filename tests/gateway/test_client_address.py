@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.gateway.conftest import Running
 from tests.gateway.running import running_gateways
 from tests.scripted_server import ScriptedServer
+from wxauth_gateway import inbound_headers
 from wxauth_gateway.client_address import ClientAddress, parse_address
 from wxauth_gateway.settings import GatewaySettings
 
@@ -83,9 +85,12 @@ def test_no_other_header_counts(
     assert log_in(addresses[1], server, *headers) == [REAL, ""]
 
 
-def scope(*lines: str) -> dict[str, object]:
+def scope(*lines: str) -> dict[str, Any]:
+    """As the edge leaves it."""
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in lines]
-    return {"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}
+    scope = {"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}
+    inbound_headers.strip(scope)
+    return scope
 
 
 @pytest.mark.parametrize(

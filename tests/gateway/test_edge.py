@@ -230,11 +230,12 @@ def test_the_log(
         http.request("GET", "/login?password=CANARY")
         http.post("/sessions/CANARY/revoke", headers=BEARER)
         http.post("/login", content=b'{"password": "CANARY"', headers=JSON)
+        http.get("/healthz")  # a line is written just after its answer, before the next one
     # httpx, in this process too, logs its own URLs.
     ours = [record for record in caplog.records if not record.name.startswith("http")]
     assert not [record for record in ours if "CANARY" in record.getMessage()]
     lines = [record.getMessage() for record in ours if record.name == "wxauth.gateway"]
-    assert [line.rsplit(" ", 2)[0] for line in lines] == [
+    assert [line.rsplit(" ", 2)[0] for line in lines][:8] == [
         "POST /login 200",
         "GET /login 200",
         "GET - 404",

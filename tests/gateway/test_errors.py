@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.scripted_server import SESSION_ID, Answer, ScriptedServer, fail, refuse
+from wxauth.v1 import auth_service_pb2 as pb
 from wxauth.v1.error_reason_pb2 import ErrorReason
 from wxauth_client import errors as client_errors
 from wxauth_gateway.errors import HTTP_STATUS
@@ -200,7 +201,9 @@ def test_an_unexpected_exception(
 def test_probes(http: httpx.Client, server: ScriptedServer, lost: httpx.Client) -> None:
     assert (http.get("/healthz").status_code, http.get("/readyz").status_code) == (200, 200)
     assert (lost.get("/healthz").status_code, lost.get("/readyz").status_code) == (200, 503)
-    assert server.asked == []
+    # Only whether this gateway is let in, with the session of nobody.
+    assert server.requests("ValidateSession") == [pb.ValidateSessionRequest()]
+    assert len(server.asked) == 1
 
 
 def test_no_server(lost: httpx.Client) -> None:

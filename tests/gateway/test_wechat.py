@@ -242,13 +242,14 @@ def test_nothing_personal_is_logged(
         assert user_data(http, asked | {"iv": ["CANARY"]}).status_code == 400
         phone = {"code": "CANARY"}
         assert http.post("/wechat/phone-number", headers=BEARER, json=phone).status_code == 200
+        http.get("/healthz")  # a line is written just after its answer, before the next one
     assert "CANARY" not in caplog.text
     ours = [
         record.getMessage().rsplit(" ", 2)[0]
         for record in caplog.records
         if record.name == "wxauth.gateway" and record.levelno == logging.INFO
     ]
-    assert ours == [
+    assert ours[:4] == [
         "POST /wechat/user-data 200",
         "POST /wechat/user-data 500",
         "POST /wechat/user-data 400",

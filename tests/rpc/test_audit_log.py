@@ -137,6 +137,7 @@ def test_filters(timed: RunningServer, calls: AuditCalls, clock: FakeClock) -> N
     assert names(calls, app_id=DEMO_APP_ID, openid=openid) == everything
     assert names(calls, app_id="wxother", openid=openid) == []
     assert names(calls, app_id="wxother") == []
+    assert names(calls, caller="admin.token") == []
     assert names(calls, events=["BOUND", "LOGIN_REFUSED"]) == ["LOGIN_REFUSED", "BOUND"]
     assert names(calls, events=["LOGOUT"]) == []
     assert names(calls, after_id=2) == ["LOGIN_REFUSED", "LOGIN"]
@@ -190,6 +191,8 @@ def test_how_far_back_the_log_goes(timed: RunningServer, calls: AuditCalls) -> N
         ({"app_id": "a" * 65}, "app_id"),
         ({"openid": "oOne"}, "openid"),
         ({"app_id": "a", "openid": "o" * 65}, "openid"),
+        ({"caller": "o" * 65}, "caller"),
+        ({"caller": "a\0"}, "caller"),
         ({"after_id": -1}, "after_id"),
         ({"after_id": 2**63 - 1}, None),
         ({"page_size": -1}, "page_size"),

@@ -1,22 +1,31 @@
-"""Health follows the store, and says so before the server stops."""
+"""Health follows the store; whoever reaches the port may ask, within limits."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.running_server import RunningServer, running_server
+from tests.rpc.busy_server import wait_until
+from tests.rpc.known_callers import a_token, bearer, caller, write_callers
+from tests.running_server import RunningServer, refused, running_server
 from tests.sandbox_server import RunningSandbox
+from wxauth.v1.auth_service_pb2 import ValidateSessionRequest
 from wxauth_server import wiring
+from wxauth_server.callers.caller import Role
 from wxauth_server.errors import StoreUnavailable
+from wxauth_server.rpc import health
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+TOKEN = a_token()
 
 
 @pytest.fixture
@@ -63,3 +72,96 @@ def test_wechat_being_away_does_not_make_the_server_unready(
     nowhere = {"base_url": "http://127.0.0.1:9"}
     with running_server(tmp_path / "data", sandbox, server_loop, wechat=nowhere) as server:
         assert next(states(server)) == SERVING
+
+
+@pytest.fixture
+def guarded(
+    tmp_path: Path, sandbox: RunningSandbox, server_loop: asyncio.AbstractEventLoop
+) -> Iterator[RunningServer]:
+    """A server that asks every caller who it is."""
+    file = tmp_path / "callers.json"
+    write_callers(file, caller("orders", Role.SERVICE, token=TOKEN))
+    with running_server(
+        tmp_path / "data",
+        sandbox,
+        server_loop,
+        grpc={"require_callers": True},
+        callers={"file": file},
+    ) as running:
+        yield running
+
+
+def health_of(server: RunningServer) -> Any:
+    return health_pb2_grpc.HealthStub(server.channel)
+
+
+def test_nobody_is_asked_who_they_are(guarded: RunningServer) -> None:
+    request = health_pb2.HealthCheckRequest(service="wxauth.v1.AuthService")
+    assert health_of(guarded).Check(request, timeout=10).status == SERVING
+    assert next(states(guarded)) == SERVING
+
+
+def test_known_callers_may_list(guarded: RunningServer) -> None:
+    messages: Any = health_pb2
+    refusal = refused(lambda: health_of(guarded).List(messages.HealthListRequest(), timeout=10))
+    assert refusal.reason == "CALLER_UNAUTHENTICATED"
+    listed = health_of(guarded).List(
+        messages.HealthListRequest(), timeout=10, metadata=bearer(TOKEN)
+    )
+    assert {name: status.status for name, status in listed.statuses.items()} == {
+        "": SERVING,
+        "wxauth.v1.AuthService": SERVING,
+        "wxauth.v1.WeChatService": SERVING,
+        "wxauth.v1.AdminService": SERVING,
+    }
+
+
+def test_a_flood_of_checks(guarded: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond the limit is told so; calls of services are not touched."""
+    now_s = [time.monotonic() + 10]
+    gate = guarded.server._rpc._health._gate
+    monkeypatch.setattr(gate, "_monotonic_s", lambda: now_s[0])
+
+    def check() -> Any:
+        return health_of(guarded).Check(health_pb2.HealthCheckRequest(), timeout=10)
+
+    for _ in range(health.CALLS_PER_S):
+        check()
+    for _ in range(3):
+        refusal = refused(check)
+        assert (refusal.code, refusal.reason, refusal.retry_after_s) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "OVERLOADED",
+            1.0,
+        )
+    assert refused(lambda: next(states(guarded))).reason == "OVERLOADED"
+    request = ValidateSessionRequest(session_id="x")
+    validate: Any = guarded.stub.ValidateSession
+    refusal = refused(lambda: validate(request, timeout=10, metadata=bearer(TOKEN)))
+    assert refusal.reason == "SESSION_INVALID", "a validation goes on"
+    now_s[0] += 1 / health.CALLS_PER_S
+    check()
+    assert refused(check).reason == "OVERLOADED"
+
+
+def test_there_is_an_end_of_watches(
+    guarded: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "MOST_WATCHES", 2)
+    request = health_pb2.HealthCheckRequest(service="no.such.Service")
+    watches = [health_of(guarded).Watch(request, timeout=20) for _ in range(2)]
+    assert [next(watch).status for watch in watches] == [UNKNOWN, UNKNOWN]
+    assert refused(lambda: next(states(guarded))).reason == "OVERLOADED"
+    watches[0].cancel()
+    wait_until(lambda: guarded.server._rpc._health._watches == 1)
+    assert next(states(guarded)) == SERVING
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+def test_a_watch_keeps_no_long_name(guarded: RunningServer, method: str) -> None:
+    request = health_pb2.HealthCheckRequest(service="x" * 257)
+    bare: Any = guarded.channel.unary_stream(
+        f"/grpc.health.v1.Health/{method}", health_pb2.HealthCheckRequest.SerializeToString
+    )
+    refusal = refused(lambda: next(bare(request, timeout=10)))
+    assert refusal.violations == {"service": "longer than 256 characters"}

@@ -91,7 +91,16 @@ def test_a_token_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> N
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n", b"wxa_short", b"wxa_" + b"a" * 44, b"\xff" * 47, b"\0" * 47, b"x" * 100_000],
+    [
+        b"",
+        b"\n",
+        b"wxa_short",
+        b"wxa_" + b"a" * 44,
+        b"\xff" * 47,
+        b"\0" * 47,
+        b"x" * 100_000,
+        b"wxc_" + b"a" * 43,
+    ],
 )
 def test_a_file_that_holds_no_token_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / FILE_NAME

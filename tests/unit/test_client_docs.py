@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 
 from tests.canary import CANARY
+from tests.certificates import Authority
+from tests.contract.secured_clients import Where, caller, caller_token, secured_server
 from tests.running_server import RunningServer
-from wxauth_client import AuthClient, errors
+from tests.sandbox_server import RunningSandbox
+from wxauth_client import AuthClient, credentials, errors
 from wxauth_client.retrying import LOGIN
+from wxauth_server.callers.caller import Role
 from wxauth_server.config import DEMO_APP_ID
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-client.md"
@@ -21,20 +26,23 @@ PASSWORD = "correct horse battery"
 Snippet = Callable[[str], dict[str, Any]]
 
 
+def source_of(name: str) -> str:
+    [found] = re.findall(
+        rf"^<!-- test: {name} -->\n```python\n(.*?)^```$",
+        PAGE.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return str(found)
+
+
 @pytest.fixture
 def snippet(server: RunningServer) -> Iterator[Snippet]:
     """Runs the snippet of a name; gives what it has defined."""
     made: list[dict[str, Any]] = []
 
     def run(name: str) -> dict[str, Any]:
-        found = re.findall(
-            rf"^<!-- test: {name} -->\n```python\n(.*?)^```$",
-            PAGE.read_text("utf-8"),
-            re.MULTILINE | re.DOTALL,
-        )
-        assert len(found) == 1
         names: dict[str, Any] = {"__name__": "snippet"}
-        exec(found[0].replace("127.0.0.1:50051", server.address), names)
+        exec(source_of(name).replace("127.0.0.1:50051", server.address), names)
         made.append(names)
         return names
 
@@ -86,6 +94,32 @@ def test_user_data(server: RunningServer, snippet: Snippet) -> None:
     assert names["nickname"](session_id, old) == "too old: fetch it anew"
     phone_code = CANARY.keep(server.sandbox.phone_code(DEMO_APP_ID, "ann", phone="13800138000"))
     assert names["phone"](session_id, phone_code) == "+8613800138000"
+
+
+def test_off_this_machine(
+    tmp_path: Path,
+    sandbox: RunningSandbox,
+    server_loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority, token = Authority(tmp_path), caller_token()
+    served = authority.issue("server", "127.0.0.1")
+    token_file = tmp_path / "token"
+    token_file.touch(0o600)
+    token_file.write_text(token)
+    monkeypatch.setenv("WXAUTH_CA_FILE", str(authority.ca))
+    monkeypatch.setenv("WXAUTH_TOKEN_FILE", str(token_file))
+    orders = caller("orders", Role.SERVICE, token)
+    with secured_server(Where(tmp_path, sandbox, server_loop), served, orders) as address:
+        names: dict[str, Any] = {}
+        exec(source_of("off-this-machine").replace("dns:///wxauth.internal:50051", address), names)
+        with names["auth"] as auth:
+            assert auth.ready(5)
+
+
+def test_every_variable_has_its_row() -> None:
+    told = set(re.findall(r"`WXAUTH_([A-Z_]+)`", PAGE.read_text("utf-8")))
+    assert told == {name.upper() for name in credentials.names()}
 
 
 def test_every_error_has_its_row() -> None:

@@ -204,28 +204,6 @@ def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "listen",
-    [
-        "0.0.0.0:50051",
-        "[::]:50051",
-        "10.0.0.1:50051",
-        "127.0.0.2:50051",
-        "example.com:50051",
-        "localhost.example.com:50051",
-        "::1:50051",
-    ],
-)
-def test_other_machines_cannot_be_listened_to(listen: str) -> None:
-    """Until there are TLS and callers."""
-    assert refused(f'[grpc]\nlisten = "{listen}"\n').startswith("grpc.listen: ")
-
-
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:50051", "[::1]:65535"])
-def test_this_machine_can(listen: str) -> None:
-    assert load(f'[grpc]\nlisten = "{listen}"\n').grpc.listen == listen
-
-
-@pytest.mark.parametrize(
     "address",
     [
         "",

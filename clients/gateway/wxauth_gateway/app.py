@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wxauth_client import AsyncAuthClient, WxauthError
 from wxauth_gateway import docs, errors, leave, login, probes, session, sessions, wechat
 from wxauth_gateway.client_address import ClientAddress
+from wxauth_gateway.cross_origin import CrossOrigin
 from wxauth_gateway.edge import Edge
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_gateway.violations import violations_of
@@ -41,7 +42,7 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
         if client is not None:
             yield
             return
-        async with AsyncAuthClient(settings.server) as connected:
+        async with AsyncAuthClient(settings.server, credentials=settings.credentials) as connected:
             yield
         connected = None
 
@@ -73,7 +74,7 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
         else:
             await api(scope, receive, send)
 
-    return Edge(route, wechat.BODY_LIMITS)
+    return Edge(route, wechat.BODY_LIMITS, CrossOrigin(settings.cors_origins))
 
 
 async def _client_error(_request: Request, error: Exception) -> Response:

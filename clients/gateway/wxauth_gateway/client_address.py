@@ -13,10 +13,9 @@ import re
 
 from starlette.types import Scope
 
-logger = logging.getLogger("wxauth.gateway")
+from wxauth_gateway.inbound_headers import forwarded_for
 
-# Exactly this name: X_Forwarded_For, which some servers take for the same, is another.
-_FORWARDED_FOR = b"x-forwarded-for"
+logger = logging.getLogger("wxauth.gateway")
 
 # An address and perhaps a port, as proxies write them: 192.0.2.1, 192.0.2.1:5060,
 # 2001:db8::1, [2001:db8::1], [2001:db8::1]:5060.
@@ -39,9 +38,7 @@ class ClientAddress:
         if not self._trusted_hops:
             peer = scope.get("client")
             return peer[0].partition("%")[0] if peer else ""
-        # Lines of one header are one list, in their order: RFC 9110 section 5.3.
-        joined = b",".join(value for name, value in scope["headers"] if name == _FORWARDED_FOR)
-        entries = joined.decode("latin-1").rsplit(",", self._trusted_hops)
+        entries = forwarded_for(scope).decode("latin-1").rsplit(",", self._trusted_hops)
         # What is left of our own entries, if anything, is in the first part.
         position = len(entries) - self._trusted_hops
         address = parse_address(entries[position].strip(" \t")) if position >= 0 else ""

@@ -5,6 +5,9 @@ OpenAPI 3.0, since the bundled Swagger UI (4.15) renders no later one.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -27,6 +30,16 @@ are those of `wxauth.v1.ErrorReason`, where each one is explained.
 """
 
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
+
+
+# Of the page: its own files and its one script, and nobody frames it. Swagger UI
+# writes styles into its elements.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self' 'sha256-{script}'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
@@ -60,11 +73,15 @@ def add_routes(api: FastAPI) -> None:
         swagger_ui_parameters={"validatorUrl": None, "supportedSubmitMethods": ["get", "post"]},
     ).body
 
+    [script] = _SCRIPT.findall(bytes(page))
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode("ascii")
+    policy = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY.format(script=digest)}
+
     async def openapi(_request: Request) -> Response:
         return Response(document, media_type="application/json")
 
     async def docs(_request: Request) -> Response:
-        return Response(page, media_type="text/html")
+        return Response(page, headers=policy, media_type="text/html")
 
     async def asset(request: Request) -> Response:
         return FileResponse(swagger_ui_path / request.url.path.rpartition("/")[2])

@@ -1,8 +1,10 @@
 """The outermost ASGI layer: what holds for every request and response, on any route.
 
+- takes away the headers that are not the client's to send;
 - bounds and checks a request's body before a framework sees it;
 - puts the security headers on every response, and takes away what tells or keeps state;
-- turns an unexpected exception into a 500 without its text;
+- says to browsers which other origins may call;
+- turns an unexpected exception into a 500 without its text, and the end of a stop into a 503;
 - writes one log line a request, without query string, headers or body.
 
 It knows no route, but for the paths that it is told to take longer bodies at.
@@ -16,9 +18,11 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wxauth_gateway import errors
+from wxauth_gateway import errors, inbound_headers
+from wxauth_gateway.cross_origin import CrossOrigin
 from wxauth_gateway.errors import HttpError
 from wxauth_gateway.strict_json import NotStrictJson, parse_object
 
@@ -33,8 +37,15 @@ DRAIN_TIMEOUT_S = 1.0
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),  # answers hold SessionIds; errors are of the moment
     (b"x-content-type-options", b"nosniff"),
+    # Always: where a proxy speaks TLS we cannot know, and over plain HTTP a browser
+    # passes it by (RFC 6797 section 8.1). A year: ASVS 3.4.1. Not for subdomains,
+    # which are not ours to speak for.
+    (b"strict-transport-security", b"max-age=31536000"),
 )
-_DROPPED_HEADERS = frozenset({b"cache-control", b"server", b"set-cookie", b"x-powered-by"})
+_DROPPED_HEADERS = frozenset(
+    {b"server", b"set-cookie", b"x-powered-by", *(name for name, _ in SECURITY_HEADERS)}
+)
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _CONTENT_TYPES = frozenset(
     {b"application/json", b"application/json;charset=utf-8", b'application/json;charset="utf-8"'}
 )
@@ -46,9 +57,12 @@ class Edge:
     `body_limits` has the bytes of a path that takes more or less than MAX_BODY_BYTES.
     """
 
-    def __init__(self, app: ASGIApp, body_limits: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, body_limits: Mapping[str, int], cross_origin: CrossOrigin
+    ) -> None:
         self._app = app
         self._body_limits = body_limits
+        self._cross_origin = cross_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,6 +70,7 @@ class Edge:
             return
         started = time.perf_counter()
         status = 0
+        cors_headers = self._cross_origin.headers(scope)
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -64,6 +79,7 @@ class Edge:
                 message["headers"] = [
                     *(pair for pair in message["headers"] if pair[0] not in _DROPPED_HEADERS),
                     *SECURITY_HEADERS,
+                    *cors_headers,
                 ]
             await send(message)
 
@@ -74,6 +90,11 @@ class Edge:
             if status:  # too late to say so: the server closes the connection
                 raise
             await fault.response()(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            # By uvicorn, for what is still under way when the time of a stop is over.
+            if status:
+                raise
+            await errors.stopping().response()(scope, receive, send_guarded)
         finally:
             logger.info(
                 "%s %s %d %.1f ms",
@@ -86,8 +107,12 @@ class Edge:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
         refusal = _check_head(scope, limit)
+        inbound_headers.strip(scope)
         if refusal is not None:
             await _drain(scope, receive)
+        elif self._cross_origin.is_preflight(scope):
+            await Response(status_code=204)(scope, receive, send)
+            return
         elif scope["method"] == "POST":
             body = await _read_body(scope, receive, limit)
             if body is None:  # the client is gone
@@ -97,6 +122,8 @@ class Edge:
             else:
                 refusal = _check_body(body)
                 receive = _replay(body, receive)
+        elif scope["method"] not in _WITHOUT_BODY:
+            await _drain(scope, receive)  # 405, by whoever knows the routes
         if refusal is not None:
             await refusal.response()(scope, receive, send)
             return
@@ -131,10 +158,10 @@ def _check_head(scope: Scope, body_limit: int) -> HttpError | None:
         return errors.head_too_large(MAX_HEAD_BYTES)
     if length > body_limit:
         return errors.body_too_large(body_limit)
-    if scope["method"] in {"GET", "HEAD"}:
+    if scope["method"] in _WITHOUT_BODY:
         return errors.body_not_expected() if chunked or length else None
     if scope["method"] != "POST":
-        return None  # 405, by whoever knows the routes
+        return None
     if encoded or not _is_json(content_types, empty=not (chunked or length)):
         return errors.not_json()
     return None

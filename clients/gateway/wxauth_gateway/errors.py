@@ -164,6 +164,13 @@ def of_fault(error: BaseException) -> HttpError:
     )
 
 
+def stopping() -> HttpError:
+    """The gateway ends before the answer is there. Another one may know it, or this one later."""
+    return HttpError(
+        503, "UNAVAILABLE", ServerUnreachable.reason, "The gateway is stopping. Try again."
+    )
+
+
 def bad_request(*violations: tuple[str, str]) -> HttpError:
     return _invalid(400, "INVALID_ARGUMENT", _NOT_VALID, violations)
 
@@ -172,18 +179,18 @@ def not_found() -> HttpError:
     return _invalid(404, "NOT_FOUND", "There is nothing at this path.")
 
 
+# The connection ends with each of these: the rest of the request is not read.
+_CLOSE = {"Connection": "close"}
+
+
 def method_not_allowed(allowed: Iterable[str]) -> HttpError:
     allow = ", ".join(sorted(allowed))
     return _invalid(
         405,
         "UNIMPLEMENTED",
         f"This path takes {allow} only.",
-        headers={"Allow": allow},
+        headers={"Allow": allow} | _CLOSE,
     )
-
-
-# The connection ends with each of these: the rest of the request is not read.
-_CLOSE = {"Connection": "close"}
 
 
 def too_slow() -> HttpError:

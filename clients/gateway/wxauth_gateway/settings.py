@@ -20,12 +20,24 @@ def _host_port(value: str) -> str:
     return value
 
 
+# Nothing that browsers never send, such as a capital letter, a path or a "*": it
+# would match nobody, and whoever wrote it meant something else.
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
 def _origin(value: str) -> str:
-    if re.fullmatch(
-        r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value
-    ):
-        return value
-    raise ValueError("must be an origin as browsers send it, such as https://www.example.com")
+    match = _ORIGIN.fullmatch(value)
+    if match is None or int(match["port"] or 0) > 65_535:
+        raise ValueError(
+            "must be an origin as browsers send it, such as https://www.example.com: "
+            "scheme, host and perhaps a port, in small letters, without a slash at the end"
+        )
+    if match["port"] == _DEFAULT_PORTS[match["scheme"]]:
+        raise ValueError("browsers leave this port out, since it is the usual one: do the same")
+    return value
 
 
 class GatewaySettings(BaseModel):
@@ -78,6 +90,11 @@ class GatewaySettings(BaseModel):
 
     @model_validator(mode="after")
     def _safe_off_loopback(self) -> Self:
+        if self.tls is not None and self.plain_http:
+            raise ValueError(
+                "plain_http: the gateway serves HTTPS, since gateway.tls is given: "
+                "leave out one of the two"
+            )
         if self.tls is None and not self.plain_http and not self.is_loopback:
             raise ValueError(
                 f"listen: {self.listen} is not loopback: passwords and SessionIds would travel in "

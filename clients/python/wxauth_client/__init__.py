@@ -11,8 +11,10 @@
 `AsyncAuthClient` is the same for asyncio.
 """
 
-from wxauth_client.aio import AsyncAuthClient
-from wxauth_client.client import AuthClient
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from wxauth_client.credentials import Credentials
 from wxauth_client.errors import (
     AccountAlreadyBound,
     AccountDisabled,
@@ -50,6 +52,7 @@ from wxauth_client.errors import (
     WeChatUserBlocked,
     WxauthError,
 )
+from wxauth_client.file_watch import FileUnusable
 from wxauth_client.values import (
     Account,
     ClientInfo,
@@ -61,6 +64,10 @@ from wxauth_client.values import (
     Unbound,
     UserData,
 )
+
+if TYPE_CHECKING:
+    from wxauth_client.aio import AsyncAuthClient
+    from wxauth_client.client import AuthClient
 
 __all__ = [
     "Account",
@@ -76,10 +83,12 @@ __all__ = [
     "ClientInfo",
     "CodeInvalid",
     "CodeUsed",
+    "Credentials",
     "CredentialsInvalid",
     "DeadlineExceeded",
     "DeadlineTooShort",
     "DeletedAccount",
+    "FileUnusable",
     "Internal",
     "Login",
     "NotFound",
@@ -110,3 +119,12 @@ __all__ = [
     "WeChatUserBlocked",
     "WxauthError",
 ]
+
+# With these comes gRPC, which who reads settings or catches errors does without.
+_CLIENTS = {"AsyncAuthClient": "wxauth_client.aio", "AuthClient": "wxauth_client.client"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _CLIENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_CLIENTS[name]), name)

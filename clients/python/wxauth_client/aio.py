@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-import grpc
-import grpc.aio
-from grpc_health.v1 import (
-    health_pb2,
-    health_pb2_grpc,
-)
-
-from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
 from wxauth_client import account_calls, session_calls, wechat_calls
+from wxauth_client.access import Access
+from wxauth_client.admission import Readiness
+from wxauth_client.aio_connection import AsyncConnection
 from wxauth_client.aio_sending import AsyncSender
 from wxauth_client.call import READY_TIMEOUT_S
 from wxauth_client.channel import (
     DEFAULT_ADDRESS,
     MAX_IN_FLIGHT,
-    SERVICE,
     Options,
-    channel_options,
 )
+from wxauth_client.credentials import Credentials
 from wxauth_client.values import (
     ClientInfo,
     DeletedAccount,
@@ -34,10 +28,6 @@ from wxauth_client.values import (
     Unbound,
     UserData,
 )
-
-if TYPE_CHECKING:
-    from wxauth.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
-    from wxauth.v1.wechat_service_pb2_grpc import WeChatServiceAsyncStub
 
 
 class AsyncAuthClient:
@@ -50,19 +40,16 @@ class AsyncAuthClient:
         self,
         address: str = DEFAULT_ADDRESS,
         *,
+        credentials: Credentials | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         options: Options | None = None,
     ) -> None:
         # Without a running loop, grpc.aio binds itself to another one and hangs.
         asyncio.get_running_loop()
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(options))
-        self._stub: AuthServiceAsyncStub = auth_service_pb2_grpc.AuthServiceStub(self._channel)
-        self._wechat: WeChatServiceAsyncStub = wechat_service_pb2_grpc.WeChatServiceStub(
-            self._channel
-        )
-        # Any: the published stubs leave its methods out.
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._sender = AsyncSender(max_in_flight)
+        access = Access(address, credentials, options)
+        self._connection = AsyncConnection(access)
+        self._sender = AsyncSender(self._connection, access, max_in_flight)
+        self._readiness = Readiness()
 
     async def login(
         self,
@@ -102,7 +89,7 @@ class AsyncAuthClient:
             client=client,
             timeout_s=timeout_s,
         )
-        return await self._sender.make(self._stub.Login, call)
+        return await self._sender.make(lambda link: link.auth.Login, call)
 
     async def validate(
         self, session_id: str, *, app_id: str = "", timeout_s: float | None = None
@@ -112,7 +99,8 @@ class AsyncAuthClient:
         With `app_id`, a session of another mini-program is SessionInvalid.
         """
         return await self._sender.make(
-            self._stub.ValidateSession, session_calls.validate(session_id, app_id, timeout_s)
+            lambda link: link.auth.ValidateSession,
+            session_calls.validate(session_id, app_id, timeout_s),
         )
 
     async def unbind(
@@ -129,11 +117,13 @@ class AsyncAuthClient:
         are given.
         """
         call = account_calls.unbind(session_id, code, password, timeout_s)
-        return await self._sender.make(self._stub.Unbind, call)
+        return await self._sender.make(lambda link: link.auth.Unbind, call)
 
     async def logout(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """End a session. 2 s. A repetition is success."""
-        await self._sender.make(self._stub.Logout, session_calls.logout(session_id, timeout_s))
+        await self._sender.make(
+            lambda link: link.auth.Logout, session_calls.logout(session_id, timeout_s)
+        )
 
     async def list_sessions(
         self, session_id: str, *, timeout_s: float | None = None
@@ -143,7 +133,7 @@ class AsyncAuthClient:
         Newest login first, at most 100. Raises SessionDead if `session_id` is of none.
         """
         call = session_calls.list_sessions(session_id, timeout_s)
-        return await self._sender.make(self._stub.ListSessions, call)
+        return await self._sender.make(lambda link: link.auth.ListSessions, call)
 
     async def revoke_session(
         self, session_id: str, handle: str, *, timeout_s: float | None = None
@@ -155,7 +145,7 @@ class AsyncAuthClient:
         answer that was lost, because the session has ended itself.
         """
         call = session_calls.revoke_session(session_id, handle, timeout_s)
-        await self._sender.make(self._stub.RevokeSession, call)
+        await self._sender.make(lambda link: link.auth.RevokeSession, call)
 
     async def delete_account(
         self,
@@ -172,7 +162,7 @@ class AsyncAuthClient:
         proofs are given.
         """
         call = account_calls.delete_account(session_id, code, password, timeout_s)
-        return await self._sender.make(self._stub.DeleteAccount, call)
+        return await self._sender.make(lambda link: link.auth.DeleteAccount, call)
 
     async def decrypt_user_data(
         self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
@@ -182,7 +172,7 @@ class AsyncAuthClient:
         Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
         """
         call = wechat_calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
-        return await self._sender.make(self._wechat.DecryptUserData, call)
+        return await self._sender.make(lambda link: link.wechat.DecryptUserData, call)
 
     async def verify_user_data(
         self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
@@ -192,7 +182,7 @@ class AsyncAuthClient:
         Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
         """
         call = wechat_calls.verify_user_data(session_id, raw_data, signature, timeout_s)
-        await self._sender.make(self._wechat.VerifyUserData, call)
+        await self._sender.make(lambda link: link.wechat.VerifyUserData, call)
 
     async def phone_number(
         self, session_id: str, code: str, *, timeout_s: float | None = None
@@ -203,13 +193,15 @@ class AsyncAuthClient:
         code works once, so this is never retried.
         """
         return await self._sender.make(
-            self._wechat.GetPhoneNumber, wechat_calls.phone_number(session_id, code, timeout_s)
+            lambda link: link.wechat.GetPhoneNumber,
+            wechat_calls.phone_number(session_id, code, timeout_s),
         )
 
     async def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
         await self._sender.make(
-            self._wechat.CheckSessionKey, wechat_calls.check_session_key(session_id, timeout_s)
+            lambda link: link.wechat.CheckSessionKey,
+            wechat_calls.check_session_key(session_id, timeout_s),
         )
 
     async def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
@@ -218,23 +210,21 @@ class AsyncAuthClient:
         What WeChat gave to the mini-program before no longer opens. Never retried.
         """
         await self._sender.make(
-            self._wechat.ResetSessionKey, wechat_calls.reset_session_key(session_id, timeout_s)
+            lambda link: link.wechat.ResetSessionKey,
+            wechat_calls.reset_session_key(session_id, timeout_s),
         )
 
     async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> bool:
-        """Say whether the server answers that it is serving. Raises nothing."""
-        try:
-            answer = await self._health.Check(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=timeout_s
-            )
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        """Say whether the server serves and lets this client in. Raises nothing.
+
+        The log (wxauth.client) says why not, once each time that this changes.
+        """
+        return self._readiness.without(await self._connection.obstacle(timeout_s))
 
     async def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
         self._sender.close()
-        await self._channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self

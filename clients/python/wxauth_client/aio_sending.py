@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
 
+from wxauth_client.access import Access
+from wxauth_client.admission import CLOSED
+from wxauth_client.aio_connection import AsyncConnection, AsyncLink, is_cancelled
 from wxauth_client.call import NOTHING_SENT, AnswerT, Call, RequestT, ResultT
 from wxauth_client.errors import DeadlineExceeded, ServerUnreachable, WxauthError
 from wxauth_client.reading import error_of
 from wxauth_client.retrying import next_delay_s
 
+# The method of a call, on the channel that it goes to. A text: gRPC has no generic classes.
+Method: TypeAlias = "Callable[[AsyncLink], grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT]]"
+
 
 class AsyncSender:
     """Makes calls in one event loop, at most `max_in_flight` on the wire at a time."""
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, connection: AsyncConnection, access: Access, max_in_flight: int) -> None:
+        self._connection = connection
+        self._access = access
         self._slots = asyncio.Semaphore(max_in_flight)
         self._closed = asyncio.Event()
 
     async def make(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
+        method: Method[RequestT, AnswerT],
         call: Call[RequestT, AnswerT, ResultT],
     ) -> ResultT:
         """The call's result, after its turn and its retries. Raises WxauthError."""
@@ -53,26 +63,28 @@ class AsyncSender:
 
     async def _send(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, AnswerT],
+        method: Method[RequestT, AnswerT],
         call: Call[RequestT, AnswerT, ResultT],
         end: float,
     ) -> AnswerT | WxauthError:
         """One attempt. The failure is given, not raised: a traceback of gRPC's own
         would come with it.
         """
-        if self._closed.is_set():
-            return ServerUnreachable("The client was closed.")
-        left_s = end - asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        most_s = min(end - loop.time(), call.retries.attempt_timeout_s)
         try:
-            return await method(call.request, timeout=min(left_s, call.retries.attempt_timeout_s))
-        except grpc.RpcError as error:
-            return error_of(error)
+            async with self._connection.link(most_s) as link:
+                timeout_s = min(end - loop.time(), call.retries.attempt_timeout_s)
+                metadata = self._access.metadata()
+                try:
+                    return await method(link)(call.request, timeout=timeout_s, metadata=metadata)
+                except grpc.RpcError as error:
+                    return error_of(error, link.certificates)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
             # Nobody cancelled this task: the client was closed under the call.
-            return ServerUnreachable("The client was closed.")
+            return ServerUnreachable(CLOSED)
 
     async def _acquire_slot(self, end: float) -> bool:
         if not self._slots.locked():

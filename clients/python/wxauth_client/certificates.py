@@ -35,10 +35,11 @@ ServerTls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined
 class Certificates:
     """What the files hold, PEM. `certificate` begins with our own; its chain follows."""
 
-    certificate: bytes | None = None
+    # Not shown: a file may hold both the certificate and its key.
+    certificate: bytes | None = field(default=None, repr=False)
     key: bytes | None = field(default=None, repr=False)
     #: The authorities that the other side's certificate may come from.
-    authorities: bytes | None = None
+    authorities: bytes | None = field(default=None, repr=False)
 
 
 def watch_certificates(
@@ -94,11 +95,14 @@ def read_private_file(file: Path) -> bytes:
 
 def _read(file: Path, *, private: bool = False) -> bytes:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=_open_at_once) as opened:
             found = os.fstat(opened.fileno())
-            content = opened.read(_MAX_FILE_BYTES + 1)
+            # A pipe gives what it holds once; these are read again and again.
+            content = opened.read(_MAX_FILE_BYTES + 1) if stat.S_ISREG(found.st_mode) else None
     except OSError as error:
         raise FileUnusable(f"{file} cannot be read: {error.strerror}") from None
+    if content is None:
+        raise FileUnusable(f"{file} is not a file")
     mode = stat.S_IMODE(found.st_mode)
     if private and mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise FileUnusable(
@@ -112,6 +116,11 @@ def _read(file: Path, *, private: bool = False) -> bytes:
     return content
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for whoever might write to a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key: bytes) -> None:
     if b"-----BEGIN CERTIFICATE-----" not in certificate:
         raise FileUnusable(f"{certificate_file} holds no certificate in PEM")
@@ -123,7 +132,9 @@ def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key:
             "store it without one, mode 0600"
         )
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate_file, key_file)
+        # A password, so that nobody is asked for one on a terminal.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate_file, key_file, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise FileUnusable(
@@ -131,6 +142,10 @@ def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key:
             ) from None
         raise FileUnusable(
             f"{certificate_file} and {key_file} cannot be read as a certificate and its key"
+        ) from None
+    except OSError as error:
+        raise FileUnusable(
+            f"{certificate_file} and {key_file} cannot be read: {error.strerror}"
         ) from None
     # ssl reads files only: what it checked must be what was read.
     if (_read(certificate_file), _read(key_file)) != (certificate, key):
@@ -140,6 +155,7 @@ def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key:
 def _check_authorities(file: Path, authorities: bytes) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(cadata=authorities.decode("ascii", errors="replace"))
+        # Bundles have names in their comments, in whatever alphabet.
+        context.load_verify_locations(cadata=authorities.decode("ascii", errors="ignore"))
     except (ssl.SSLError, ValueError):
         raise FileUnusable(f"{file} cannot be read as certificates of authorities, PEM") from None

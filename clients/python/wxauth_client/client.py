@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import grpc
-from grpc_health.v1 import (
-    health_pb2,
-    health_pb2_grpc,
-)
-
-from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
 from wxauth_client import account_calls, session_calls, wechat_calls
+from wxauth_client.access import Access
+from wxauth_client.admission import Readiness
 from wxauth_client.call import READY_TIMEOUT_S
 from wxauth_client.channel import (
     DEFAULT_ADDRESS,
     MAX_IN_FLIGHT,
-    SERVICE,
     Options,
-    channel_options,
 )
+from wxauth_client.connection import Connection
+from wxauth_client.credentials import Credentials
 from wxauth_client.sending import Sender
 from wxauth_client.values import (
     ClientInfo,
@@ -42,6 +37,11 @@ class AuthClient:
     At most `max_in_flight` calls are on the wire at a time (channel.py says
     why); the others wait, inside their deadlines.
 
+    `credentials` say how to reach and convince a server off this machine:
+    Credentials.from_environment(), mostly. None: plaintext, no token. Making a
+    client raises FileUnusable for files of theirs, ValueError where a token would
+    travel in the open.
+
     Every method raises WxauthError, see errors/. `timeout_s` bounds a call
     with all its waiting and retries. `options` are gRPC channel arguments that
     override or complete ours.
@@ -51,15 +51,14 @@ class AuthClient:
         self,
         address: str = DEFAULT_ADDRESS,
         *,
+        credentials: Credentials | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         options: Options | None = None,
     ) -> None:
-        self._channel = grpc.insecure_channel(address, options=channel_options(options))
-        self._stub = auth_service_pb2_grpc.AuthServiceStub(self._channel)
-        self._wechat = wechat_service_pb2_grpc.WeChatServiceStub(self._channel)
-        # Any: the published stubs leave its methods out.
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._sender = Sender(max_in_flight)
+        access = Access(address, credentials, options)
+        self._connection = Connection(access)
+        self._sender = Sender(self._connection, access, max_in_flight)
+        self._readiness = Readiness()
 
     def login(
         self,
@@ -99,7 +98,7 @@ class AuthClient:
             client=client,
             timeout_s=timeout_s,
         )
-        return self._sender.make(self._stub.Login, call)
+        return self._sender.make(lambda link: link.auth.Login, call)
 
     def validate(
         self, session_id: str, *, app_id: str = "", timeout_s: float | None = None
@@ -109,7 +108,8 @@ class AuthClient:
         With `app_id`, a session of another mini-program is SessionInvalid.
         """
         return self._sender.make(
-            self._stub.ValidateSession, session_calls.validate(session_id, app_id, timeout_s)
+            lambda link: link.auth.ValidateSession,
+            session_calls.validate(session_id, app_id, timeout_s),
         )
 
     def unbind(
@@ -126,12 +126,15 @@ class AuthClient:
         are given.
         """
         return self._sender.make(
-            self._stub.Unbind, account_calls.unbind(session_id, code, password, timeout_s)
+            lambda link: link.auth.Unbind,
+            account_calls.unbind(session_id, code, password, timeout_s),
         )
 
     def logout(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """End a session. 2 s. A repetition is success."""
-        self._sender.make(self._stub.Logout, session_calls.logout(session_id, timeout_s))
+        self._sender.make(
+            lambda link: link.auth.Logout, session_calls.logout(session_id, timeout_s)
+        )
 
     def list_sessions(self, session_id: str, *, timeout_s: float | None = None) -> list[OwnSession]:
         """Give the live sessions of the session's account in its mini-program. 2 s.
@@ -139,7 +142,7 @@ class AuthClient:
         Newest login first, at most 100. Raises SessionDead if `session_id` is of none.
         """
         call = session_calls.list_sessions(session_id, timeout_s)
-        return self._sender.make(self._stub.ListSessions, call)
+        return self._sender.make(lambda link: link.auth.ListSessions, call)
 
     def revoke_session(
         self, session_id: str, handle: str, *, timeout_s: float | None = None
@@ -151,7 +154,7 @@ class AuthClient:
         answer that was lost, because the session has ended itself.
         """
         call = session_calls.revoke_session(session_id, handle, timeout_s)
-        self._sender.make(self._stub.RevokeSession, call)
+        self._sender.make(lambda link: link.auth.RevokeSession, call)
 
     def delete_account(
         self,
@@ -168,7 +171,7 @@ class AuthClient:
         proofs are given.
         """
         call = account_calls.delete_account(session_id, code, password, timeout_s)
-        return self._sender.make(self._stub.DeleteAccount, call)
+        return self._sender.make(lambda link: link.auth.DeleteAccount, call)
 
     def decrypt_user_data(
         self, session_id: str, encrypted_data: str, iv: str, *, timeout_s: float | None = None
@@ -178,7 +181,7 @@ class AuthClient:
         Raises UserDataInvalid if that fails, SessionKeyInvalid if nothing can open it.
         """
         call = wechat_calls.decrypt_user_data(session_id, encrypted_data, iv, timeout_s)
-        return self._sender.make(self._wechat.DecryptUserData, call)
+        return self._sender.make(lambda link: link.wechat.DecryptUserData, call)
 
     def verify_user_data(
         self, session_id: str, raw_data: str, signature: str, *, timeout_s: float | None = None
@@ -188,7 +191,7 @@ class AuthClient:
         Raises UserDataInvalid if it is not right, SessionKeyInvalid if nothing can tell.
         """
         call = wechat_calls.verify_user_data(session_id, raw_data, signature, timeout_s)
-        self._sender.make(self._wechat.VerifyUserData, call)
+        self._sender.make(lambda link: link.wechat.VerifyUserData, call)
 
     def phone_number(
         self, session_id: str, code: str, *, timeout_s: float | None = None
@@ -199,13 +202,15 @@ class AuthClient:
         code works once, so this is never retried.
         """
         return self._sender.make(
-            self._wechat.GetPhoneNumber, wechat_calls.phone_number(session_id, code, timeout_s)
+            lambda link: link.wechat.GetPhoneNumber,
+            wechat_calls.phone_number(session_id, code, timeout_s),
         )
 
     def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
         self._sender.make(
-            self._wechat.CheckSessionKey, wechat_calls.check_session_key(session_id, timeout_s)
+            lambda link: link.wechat.CheckSessionKey,
+            wechat_calls.check_session_key(session_id, timeout_s),
         )
 
     def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
@@ -214,23 +219,21 @@ class AuthClient:
         What WeChat gave to the mini-program before no longer opens. Never retried.
         """
         self._sender.make(
-            self._wechat.ResetSessionKey, wechat_calls.reset_session_key(session_id, timeout_s)
+            lambda link: link.wechat.ResetSessionKey,
+            wechat_calls.reset_session_key(session_id, timeout_s),
         )
 
     def ready(self, timeout_s: float = READY_TIMEOUT_S) -> bool:
-        """Say whether the server answers that it is serving. Raises nothing."""
-        try:
-            answer = self._health.Check(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=timeout_s
-            )
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        """Say whether the server serves and lets this client in. Raises nothing.
+
+        The log (wxauth.client) says why not, once each time that this changes.
+        """
+        return self._readiness.without(self._connection.obstacle(timeout_s))
 
     def close(self) -> None:
         """Close the connection; calls still under way fail with ServerUnreachable."""
         self._sender.close()
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self

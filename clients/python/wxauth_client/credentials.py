@@ -44,6 +44,11 @@ class Credentials:
         if self.token and TOKEN_FORM.fullmatch(self.token) is None:
             raise ValueError("token: not a token of wxauth, which is wxc_ and 43 characters")
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token to send."""
+        return bool(self.token) or self.token_file is not None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """As WXAUTH_CA_FILE, WXAUTH_CERTIFICATE_FILE, WXAUTH_KEY_FILE, WXAUTH_SERVER_NAME,

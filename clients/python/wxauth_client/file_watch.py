@@ -43,16 +43,26 @@ class FileWatch(Generic[ValueT]):
         self._files = tuple(files)
         self._read = read
         self._lock = threading.Lock()
+        # Looked at before it is read: what changes in between is another state next time.
         self._marks = self._look()
-        self._refused: list[_Mark] | None = None
+        # What was wrong at the last look, and what the log has said is wrong.
+        self._problem = ""
+        self._said = ""
         self._looked_at = time.monotonic()
         #: The value as of the last look.
         self.value = read()
 
     def fresh(self) -> ValueT:
-        """The value, after a look if the last one was over a second ago."""
-        if time.monotonic() - self._looked_at >= INTERVAL_S:
-            self.refresh()
+        """The value, after a look if the last one was over a second ago.
+
+        While one thread looks, the others go on with the value that there is.
+        """
+        due = time.monotonic() - self._looked_at >= INTERVAL_S
+        if due and self._lock.acquire(blocking=False):
+            try:
+                self._refresh()
+            finally:
+                self._lock.release()
         return self.value
 
     def refresh(self) -> bool:
@@ -63,30 +73,37 @@ class FileWatch(Generic[ValueT]):
         two files, and whoever replaces them does so one after the other.
         """
         with self._lock:
-            self._looked_at = time.monotonic()
-            marks = self._look()
-            if marks == self._marks:
-                self._refused = None
-                return False
+            return self._refresh()
+
+    def _refresh(self) -> bool:
+        self._looked_at = time.monotonic()
+        marks = self._look()
+        value = self.value
+        if marks != self._marks:
             try:
                 value = self._read()
             except FileUnusable as problem:
-                if marks == self._refused:
-                    self._marks = marks  # said; another change is looked at again
-                    log.error(  # noqa: TRY400 - no traceback: the text says it all
-                        "%s: the new one cannot be used, the old one stays: %s",
-                        self._subject,
-                        problem,
-                    )
-                self._refused = marks
+                # The marks stay: what is wrong may pass without a trace on the files,
+                # as a process that has too many files open.
+                self._complain(str(problem))
                 return False
-            self._marks = marks
-            self._refused = None
-            if value == self.value:
-                return False
-            self.value = value
-            log.info("%s: exchanged", self._subject)
-            return True
+        self._marks = marks
+        if self._said:
+            log.info("%s: can be used again", self._subject)
+        self._problem = self._said = ""
+        if value == self.value:
+            return False
+        self.value = value
+        log.info("%s: exchanged", self._subject)
+        return True
+
+    def _complain(self, problem: str) -> None:
+        if problem == self._problem and problem != self._said:
+            log.error(
+                "%s: the new one cannot be used, the old one stays: %s", self._subject, problem
+            )
+            self._said = problem
+        self._problem = problem
 
     def _look(self) -> list[_Mark]:
         return [_mark(file) for file in self._files]

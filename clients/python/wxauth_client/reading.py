@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 
 from wxauth.v1 import auth_service_pb2 as pb
 from wxauth.v1 import wechat_service_pb2 as wechat_pb
+from wxauth_client.certificates import Certificates
 from wxauth_client.errors import (
     OF_THE_CONTRACT,
     DeadlineExceeded,
@@ -29,6 +30,7 @@ from wxauth_client.errors import (
     Violation,
     WxauthError,
 )
+from wxauth_client.unreachable import meaning_of
 from wxauth_client.values import (
     Account,
     DeletedAccount,
@@ -179,15 +181,15 @@ def _span(span: Duration) -> timedelta:
 # --- Errors -----------------------------------------------------------------
 
 
-def error_of(error: grpc.RpcError) -> WxauthError:
-    """The exception of ours for a failed call, sync or aio.
+def error_of(error: grpc.RpcError, certificates: Certificates | None = None) -> WxauthError:
+    """The exception of ours for a failed call, sync or aio, of a channel with these certificates.
 
     What gRPC raises is both an RpcError and a Call; only the latter has typed
     accessors. The aio one has the same three, without await.
     """
     call = cast("grpc.Call", error)
     code = call.code()
-    return _told(call, code.name) or _untold(code, call.details() or "")
+    return _told(call, code.name) or _untold(code, call.details() or "", certificates)
 
 
 def _told(call: grpc.Call, status: str) -> WxauthError | None:
@@ -232,9 +234,11 @@ def _told(call: grpc.Call, status: str) -> WxauthError | None:
     return error
 
 
-def _untold(code: grpc.StatusCode, details: str) -> WxauthError:
+def _untold(code: grpc.StatusCode, details: str, certificates: Certificates | None) -> WxauthError:
     kind = _NOT_OURS.get(code, ProtocolError)
     if kind is ServerUnreachable:
-        return kind(f"{code.name}: {details[:_MAX_DETAIL_CHARS]}")
+        meaning = meaning_of(details, certificates)
+        grpc_says = f"{code.name}: {details[:_MAX_DETAIL_CHARS]}"
+        return kind(f"{meaning} ({grpc_says})" if meaning else grpc_says)
     # What a foreign server writes may quote our request: keep the code only.
     return kind(f"{code.name} without a reason of wxauth.")

@@ -1247,6 +1247,7 @@ class AuditEvent(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     SESSION_HANDLE_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Rises with time. Unique."""
     event: _builtins.str
@@ -1279,6 +1280,11 @@ class AuditEvent(_message.Message):
     """The IP address that it came from, or of counted events its /64 network if it is
     of IPv6. At most 45 bytes.
     """
+    caller: _builtins.str
+    """Which caller of AdminService it was, by the name that the operator had given it
+    then, such as "ops-laptop"; "admin.token" for the token of the server's data
+    directory. Empty unless `actor` is "admin". At most 64 bytes.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened; of events that are counted, the beginning of their minute."""
@@ -1298,10 +1304,11 @@ class AuditEvent(_message.Message):
         account_id: _builtins.str = ...,
         session_handle: _builtins.str = ...,
         client_address: _builtins.str = ...,
+        caller: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_source", b"account_source", "actor", b"actor", "app_id", b"app_id", "client_address", b"client_address", "count", b"count", "event", b"event", "id", b"id", "openid_digest", b"openid_digest", "reason", b"reason", "session_handle", b"session_handle", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_source", b"account_source", "actor", b"actor", "app_id", b"app_id", "caller", b"caller", "client_address", b"client_address", "count", b"count", "event", b"event", "id", b"id", "openid_digest", b"openid_digest", "reason", b"reason", "session_handle", b"session_handle", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1323,6 +1330,7 @@ class ListAuditEventsRequest(_message.Message):
     OLDEST_FIRST_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
     """Events of this mini-program only. At most 64 bytes."""
     openid: _builtins.str
@@ -1335,6 +1343,10 @@ class ListAuditEventsRequest(_message.Message):
     """At most so many, 1 to 500. Absent: 100."""
     page_token: _builtins.str
     """`next_page_token` of the page before. At most 512 bytes."""
+    caller: _builtins.str
+    """Events that this caller of AdminService brought about only, by its name at that
+    time. At most 64 bytes.
+    """
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Events from this time on."""
@@ -1364,10 +1376,11 @@ class ListAuditEventsRequest(_message.Message):
         oldest_first: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        caller: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "after_id", b"after_id", "app_id", b"app_id", "events", b"events", "oldest_first", b"oldest_first", "openid", b"openid", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "after_id", b"after_id", "app_id", b"app_id", "caller", b"caller", "events", b"events", "oldest_first", b"oldest_first", "openid", b"openid", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,12 +29,15 @@ class AdminServiceStub:
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -133,12 +136,15 @@ class AdminServiceServicer:
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -397,12 +403,15 @@ class AdminService:
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;

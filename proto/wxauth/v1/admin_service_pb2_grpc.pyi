@@ -30,12 +30,15 @@ class AdminServiceStub:
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -154,12 +157,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -274,12 +280,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """What operators and the company's own systems do: accounts, bindings,
     sessions and the audit log.
 
-    Every call carries `authorization: Bearer <token>` in its metadata. The token
-    is in the file admin.token of the server's data directory, mode 0600.
+    For callers of the role `admin`, on loopback too. A caller proves itself by
+    `authorization: Bearer <token>` in the metadata of each call, or by its
+    certificate. The token in the file admin.token of the server's data directory,
+    mode 0600, is that of an admin.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
-    - CALLER_UNAUTHENTICATED: the token is missing or wrong;
+    - CALLER_UNAUTHENTICATED: nothing proves who calls;
+    - CALLER_FORBIDDEN: the caller has another role;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;

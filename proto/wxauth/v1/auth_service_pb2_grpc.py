@@ -28,8 +28,14 @@ if _version_not_supported:
 class AuthServiceStub:
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.
@@ -81,8 +87,14 @@ class AuthServiceStub:
 class AuthServiceServicer:
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.
@@ -258,8 +270,14 @@ def add_AuthServiceServicer_to_server(servicer, server):
 class AuthService:
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.

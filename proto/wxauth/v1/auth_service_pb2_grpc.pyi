@@ -29,8 +29,14 @@ GRPC_VERSION: str
 class AuthServiceStub:
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.
@@ -138,8 +144,14 @@ class AuthServiceStub:
 class AuthServiceAsyncStub(AuthServiceStub):
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.
@@ -243,8 +255,14 @@ class AuthServiceAsyncStub(AuthServiceStub):
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Logs WeChat users in and answers whose session a SessionId is.
 
+    For callers of the role `gateway`; ValidateSession for those of `service` too. A
+    caller proves itself by `authorization: Bearer <token>` in the metadata of each
+    call, or by its certificate. A server on loopback asks for that only if it is
+    configured so.
+
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
     - INTERNAL: a fault of the server.

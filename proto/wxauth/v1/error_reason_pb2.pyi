@@ -99,9 +99,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     AppId or AppSecret. The operator finds the cause in the server's log.
     """
     ERROR_REASON_CALLER_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
-    """UNAUTHENTICATED. The calling service did not prove who it is."""
+    """UNAUTHENTICATED. The calling service did not prove who it is: no token and no
+    certificate of a caller, or one that is wrong, has ended or was revoked.
+    """
     ERROR_REASON_CALLER_FORBIDDEN: _ErrorReason.ValueType  # 20
-    """PERMISSION_DENIED. The calling service may not call this method."""
+    """PERMISSION_DENIED. The calling service may not call this method: none of its
+    roles does. Metadata {"caller": its name}.
+    """
     ERROR_REASON_REQUEST_INVALID: _ErrorReason.ValueType  # 21
     """INVALID_ARGUMENT, with `google.rpc.BadRequest` naming the fields. The
     request cannot succeed however often it is sent.
@@ -223,9 +227,13 @@ ERROR_REASON_WECHAT_MISCONFIGURED: ErrorReason.ValueType  # 18
 AppId or AppSecret. The operator finds the cause in the server's log.
 """
 ERROR_REASON_CALLER_UNAUTHENTICATED: ErrorReason.ValueType  # 19
-"""UNAUTHENTICATED. The calling service did not prove who it is."""
+"""UNAUTHENTICATED. The calling service did not prove who it is: no token and no
+certificate of a caller, or one that is wrong, has ended or was revoked.
+"""
 ERROR_REASON_CALLER_FORBIDDEN: ErrorReason.ValueType  # 20
-"""PERMISSION_DENIED. The calling service may not call this method."""
+"""PERMISSION_DENIED. The calling service may not call this method: none of its
+roles does. Metadata {"caller": its name}.
+"""
 ERROR_REASON_REQUEST_INVALID: ErrorReason.ValueType  # 21
 """INVALID_ARGUMENT, with `google.rpc.BadRequest` naming the fields. The
 request cannot succeed however often it is sent.

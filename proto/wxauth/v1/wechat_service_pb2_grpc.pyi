@@ -31,7 +31,9 @@ class WeChatServiceStub:
     WeChat gives to the mini-program, never leaves the server.
 
     Every method takes the SessionId of a live session and acts for its WeChat
-    user. Text fields are as in AuthService, and any method can also fail with
+    user. Callers, of the role `gateway`, and text fields are as in AuthService, and
+    any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -94,7 +96,9 @@ class WeChatServiceAsyncStub(WeChatServiceStub):
     WeChat gives to the mini-program, never leaves the server.
 
     Every method takes the SessionId of a live session and acts for its WeChat
-    user. Text fields are as in AuthService, and any method can also fail with
+    user. Callers, of the role `gateway`, and text fields are as in AuthService, and
+    any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;
@@ -153,7 +157,9 @@ class WeChatServiceServicer(metaclass=_abc_1.ABCMeta):
     WeChat gives to the mini-program, never leaves the server.
 
     Every method takes the SessionId of a live session and acts for its WeChat
-    user. Text fields are as in AuthService, and any method can also fail with
+    user. Callers, of the role `gateway`, and text fields are as in AuthService, and
+    any method can also fail with
+    - CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN: the calling service may not call it;
     - SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED: as ValidateSession;
     - REQUEST_INVALID: a field is missing, oversized or malformed;
     - DEADLINE_TOO_SHORT: the call's deadline left no time to begin;

@@ -33,7 +33,7 @@ from wxauth_server.store.accounts import (
     update_phone,
 )
 from wxauth_server.store.admin_accounts import update_username
-from wxauth_server.store.audit import Actor, Event
+from wxauth_server.store.audit import HERE, Actor, Event, Origin
 from wxauth_server.store.ended_sessions import end_sessions_but
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import note_key_in_use
@@ -107,7 +107,7 @@ class AccountManager(AccessManager):
         phone: str | None = None,
         phone_verified: bool = False,
         password: NewPassword | ForeignHash | None = None,
-        client_address: str = "",
+        origin: Origin = HERE,
     ) -> AccountRecord:
         """Add an enabled account; without `account_id` its id is random.
 
@@ -145,7 +145,7 @@ class AccountManager(AccessManager):
                     raise IdTaken(f"there is an account with the id {account_id!r} already")
                 raise _username_taken(username)
             _note_pepper(tx, stored)
-            self._record(tx, Event.ACCOUNT_ADDED, (LOCAL, account_id), now_ms, client_address)
+            self._record(tx, Event.ACCOUNT_ADDED, (LOCAL, account_id), now_ms, origin)
             return present(tx, account_id)
 
         return self._store.write(transaction)
@@ -156,7 +156,7 @@ class AccountManager(AccessManager):
         password: NewPassword | ForeignHash,
         *,
         kept_handle: str | None = None,
-        client_address: str = "",
+        origin: Origin = HERE,
     ) -> Change:
         """Set another password and end every session of the account but the one kept.
 
@@ -176,7 +176,7 @@ class AccountManager(AccessManager):
             )
             for name in self._names_of(before):
                 unlock_name(tx, name)
-            self._record(tx, Event.PASSWORD_SET, before.key, now_ms, client_address)
+            self._record(tx, Event.PASSWORD_SET, before.key, now_ms, origin)
             return Change(present(tx, account_id), changed=True, sessions_ended=len(ended))
 
         return self._store.write(transaction)
@@ -187,7 +187,7 @@ class AccountManager(AccessManager):
         phone: str | None,
         *,
         verified: bool = False,
-        client_address: str = "",
+        origin: Origin = HERE,
     ) -> Change:
         """Set the account's phone number, in E.164, or with None remove it.
 
@@ -204,12 +204,12 @@ class AccountManager(AccessManager):
                 return Change(before, changed=False)
             verified_at = now_ms if verified else None
             update_phone(tx, LOCAL, account_id, phone=phone, verified_at=verified_at)
-            self._record(tx, Event.PHONE_SET, before.key, now_ms, client_address)
+            self._record(tx, Event.PHONE_SET, before.key, now_ms, origin)
             return Change(present(tx, account_id), changed=True)
 
         return self._store.write(transaction)
 
-    def set_username(self, account_id: str, username: str, *, client_address: str = "") -> Change:
+    def set_username(self, account_id: str, username: str, *, origin: Origin = HERE) -> Change:
         """Let the user log in with this name from now on. Sessions and bindings stay.
 
         Raises: NoSuchAccount; UsernameTaken; AccountRefused.
@@ -225,7 +225,7 @@ class AccountManager(AccessManager):
             if named is not None and named.id != account_id:
                 raise _username_taken(username)
             update_username(tx, LOCAL, account_id, username=username, username_key=key)
-            self._record(tx, Event.USERNAME_SET, before.key, now_ms, client_address)
+            self._record(tx, Event.USERNAME_SET, before.key, now_ms, origin)
             return Change(present(tx, account_id), changed=True)
 
         return self._store.write(transaction)

@@ -20,7 +20,7 @@ from wxauth_server.store.accounts import (
     set_disabled,
 )
 from wxauth_server.store.admin_accounts import find_account_entry
-from wxauth_server.store.audit import Actor, Event, record_event
+from wxauth_server.store.audit import HERE, Actor, Event, Origin, record_event
 from wxauth_server.store.ended_sessions import end_sessions_but
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.sessions import Cause
@@ -55,7 +55,7 @@ class AccessManager:
         self._names = names
         self._actor = actor
 
-    def disable(self, account_id: str, *, source: str = LOCAL, client_address: str = "") -> Change:
+    def disable(self, account_id: str, *, source: str = LOCAL, origin: Origin = HERE) -> Change:
         """Let the account log in no more, and end every session of it.
 
         An account that is disabled keeps the time since when it is. One of another
@@ -85,13 +85,13 @@ class AccessManager:
             ended = end_sessions_but(
                 tx, before.key, Cause.ACCOUNT_DISABLED, kept_handle=None, now_ms=now_ms
             )
-            self._record(tx, Event.ACCOUNT_DISABLED, before.key, now_ms, client_address)
+            self._record(tx, Event.ACCOUNT_DISABLED, before.key, now_ms, origin)
             after = present(tx, account_id, source)
             return Change(after, changed=True, sessions_ended=len(ended))
 
         return self._store.write(transaction)
 
-    def enable(self, account_id: str, *, source: str = LOCAL, client_address: str = "") -> Change:
+    def enable(self, account_id: str, *, source: str = LOCAL, origin: Origin = HERE) -> Change:
         """Let a disabled account log in again. Sessions that were ended stay so.
 
         Raises: NoSuchAccount.
@@ -103,12 +103,12 @@ class AccessManager:
             if before.disabled_at is None:
                 return Change(before, changed=False)
             set_disabled(tx, source, account_id, disabled_at=None)
-            self._record(tx, Event.ACCOUNT_ENABLED, before.key, now_ms, client_address)
+            self._record(tx, Event.ACCOUNT_ENABLED, before.key, now_ms, origin)
             return Change(present(tx, account_id, source), changed=True)
 
         return self._store.write(transaction)
 
-    def unlock(self, source: str, username: str, *, client_address: str = "") -> bool:
+    def unlock(self, source: str, username: str, *, origin: Origin = HERE) -> bool:
         """Forget the failed attempts on a name, whether an account has it or not.
 
         False if nothing was held against it; then nothing was written.
@@ -121,7 +121,7 @@ class AccessManager:
                 return False
             known = find_account_by_username(tx, source, key) if key is not None else None
             account = known.key if known is not None else None
-            self._record(tx, Event.UNLOCKED, account, now_ms, client_address)
+            self._record(tx, Event.UNLOCKED, account, now_ms, origin)
             return True
 
         return self._store.write(transaction)
@@ -132,7 +132,7 @@ class AccessManager:
         event: Event,
         account: tuple[str, str] | None,
         now_ms: int,
-        client_address: str,
+        origin: Origin,
     ) -> None:
         record_event(
             tx,
@@ -140,7 +140,8 @@ class AccessManager:
             now_ms=now_ms,
             actor=self._actor,
             account=account,
-            client_address=client_address,
+            client_address=origin.client_address,
+            caller=origin.caller,
         )
 
 

@@ -13,7 +13,7 @@ from wxauth_server.apps import Apps
 from wxauth_server.auth.validate_session import check_live
 from wxauth_server.clock import Clock
 from wxauth_server.errors import NotFound, SessionExpired, SessionRevoked
-from wxauth_server.store.audit import Actor, Event, record_event
+from wxauth_server.store.audit import HERE, Actor, Event, Origin, record_event
 from wxauth_server.store.bindings import (
     BindingRecord,
     delete_binding,
@@ -66,7 +66,7 @@ class SessionManager:
         self._clock = clock
         self._actor = actor
 
-    def end_binding(self, app_id: str, openid: str, *, client_address: str = "") -> BindingEnded:
+    def end_binding(self, app_id: str, openid: str, *, origin: Origin = HERE) -> BindingEnded:
         """End a binding and all sessions of the WeChat user in that app.
 
         Only a password brings a binding back. Raises: NotFound.
@@ -90,13 +90,14 @@ class SessionManager:
                 app_id=app_id,
                 openid=openid,
                 account=found.account,
-                client_address=client_address,
+                client_address=origin.client_address,
+                caller=origin.caller,
             )
             return BindingEnded(found, self._live(ended, now_ms))
 
         return self._store.write(transaction)
 
-    def end_session(self, handle: str, *, client_address: str = "") -> int:
+    def end_session(self, handle: str, *, origin: Origin = HERE) -> int:
         """End the session with this handle; 0 if it was dead before. Raises: NotFound."""
         now_ms = self._clock.now_ms()
 
@@ -124,13 +125,14 @@ class SessionManager:
                 openid=session.openid,
                 account=session.account,
                 session_handle=session.handle,
-                client_address=client_address,
+                client_address=origin.client_address,
+                caller=origin.caller,
             )
             return self._live([session], now_ms)
 
         return self._store.write(transaction)
 
-    def end_sessions_of_account(self, account: tuple[str, str], *, client_address: str = "") -> int:
+    def end_sessions_of_account(self, account: tuple[str, str], *, origin: Origin = HERE) -> int:
         """End all sessions of an account in all apps; how many live ones that were."""
         now_ms = self._clock.now_ms()
 
@@ -143,16 +145,15 @@ class SessionManager:
                     now_ms=now_ms,
                     actor=self._actor,
                     account=account,
-                    client_address=client_address,
+                    client_address=origin.client_address,
+                    caller=origin.caller,
                     count=len(ended),
                 )
             return self._live(ended, now_ms)
 
         return self._store.write(transaction)
 
-    def end_some_of_app(
-        self, app_id: str, *, begun_by_ms: int, client_address: str = ""
-    ) -> SomeEnded:
+    def end_some_of_app(self, app_id: str, *, begun_by_ms: int, origin: Origin = HERE) -> SomeEnded:
         """End up to ENDED_AT_ONCE sessions of an app that began by a time."""
         now_ms = self._clock.now_ms()
 
@@ -172,7 +173,8 @@ class SessionManager:
                     now_ms=now_ms,
                     actor=self._actor,
                     app_id=app_id,
-                    client_address=client_address,
+                    client_address=origin.client_address,
+                    caller=origin.caller,
                     count=len(ended),
                 )
             return SomeEnded(self._live(ended, now_ms), more=len(ended) == ENDED_AT_ONCE)

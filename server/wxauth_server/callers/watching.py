@@ -23,15 +23,18 @@ def watch_callers(configuration: Configuration) -> FileWatch[CallerBook]:
     """
     path = configuration.callers_file
     required = configuration.grpc.callers_required
+    book = CallerBook()
 
     def read() -> CallerBook:
-        if required and not path.exists():
-            raise CallersUnusable(f"{path} does not exist. {_WHAT_TO_DO}")
-        return load_callers(path)
+        nonlocal book
+        # Where there were callers a file that is gone is a mistake, and no order to forget them.
+        book = load_callers(path, must_exist=bool(book.callers))
+        return book
 
     watch = FileWatch("callers", [path], read)
     if required and not watch.value.callers:
-        raise CallersUnusable(f"{path} names no callers. {_WHAT_TO_DO}")
+        what = "names no callers" if path.exists() else "does not exist"
+        raise CallersUnusable(f"{path} {what}. {_WHAT_TO_DO}")
     return watch
 
 

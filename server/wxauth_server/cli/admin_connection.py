@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from wxauth_client.credentials import Credentials
+from wxauth_client.target import is_on_this_machine
 from wxauth_server.admin_token import FILE_NAME, read_token
 from wxauth_server.cli.options import load, require_database
 from wxauth_server.cli.output import CommandFailed
@@ -30,8 +33,9 @@ ServerAddress = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="Ask this gRPC server in place of the data directory itself; loopback only, such "
-        "as 127.0.0.1:50051.",
+        help="Ask this gRPC server, such as 127.0.0.1:50051, in place of the data directory "
+        "itself. Off this machine with TLS: WXAUTH_CA_FILE is the file of its authority, "
+        "WXAUTH_CERTIFICATE_FILE and WXAUTH_KEY_FILE a certificate of ours if it asks for one.",
         show_default=False,
     ),
 ]
@@ -41,7 +45,8 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="With --server: the file of its token. Default: admin.token in the data directory.",
+        help="With --server: the file of a token of role admin. Default: WXAUTH_TOKEN_FILE or "
+        "WXAUTH_TOKEN, else, on this machine, admin.token in the data directory.",
         show_default=False,
     ),
 ]
@@ -49,7 +54,9 @@ TokenFile = Annotated[
 #: Longer than any call takes: one bcrypt behind a full queue of them.
 TIMEOUT_S = 30.0
 
-_LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+# As clients are connected, but without their look at the health of AuthService: an
+# operator may come because of that.
+_SERVICE_CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
 class AdminRefused(CommandFailed):
@@ -80,21 +87,18 @@ def connect_admin(
 ) -> Iterator[AdminCalls]:
     """The methods of AdminService; `may_create` lets a database be made.
 
-    Each raises AdminRefused. Raises: CommandFailed, AdminTokenUnusable, what
-    `load` and `open_store` raise.
+    Each raises AdminRefused. Raises: CommandFailed, AdminTokenUnusable, FileUnusable,
+    what `load` and `open_store` raise.
     """
     configuration = load(config, data)
     if server is None and token_file is not None:
         raise typer.BadParameter("--token-file needs --server")
-    if server is not None:
-        _check_address(server)
     try:
         if server is None:
             with _opened(configuration, may_create=may_create) as calls:
                 yield calls
         else:
-            token = read_token(token_file or configuration.store.directory / FILE_NAME)
-            with _connected(server, token) as calls:
+            with _connected(server, _credentials(configuration, server, token_file)) as calls:
                 yield calls
     except UnicodeEncodeError as error:
         if error.encoding != "utf-8":  # of a stream that is written to
@@ -151,28 +155,44 @@ def _opened(configuration: Configuration, *, may_create: bool) -> Iterator[Admin
 
 
 @contextlib.contextmanager
-def _connected(server: str, token: str) -> Iterator[AdminCalls]:
+def _connected(server: str, credentials: Credentials) -> Iterator[AdminCalls]:
     import grpc
 
     from wxauth.v1.admin_service_pb2_grpc import AdminServiceStub
+    from wxauth_client.access import Access, channel_credentials
     from wxauth_client.errors import ServerUnreachable
     from wxauth_client.reading import error_of
+    from wxauth_client.unreachable import meaning_of
 
-    options = [("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(server, options=options) as channel:
+    access = Access(server, credentials, {"grpc.service_config": _SERVICE_CONFIG})
+    certificates = access.certificates()
+    channel = (
+        grpc.insecure_channel(server, access.options)
+        if certificates is None
+        else grpc.secure_channel(server, channel_credentials(certificates), access.options)
+    )
+    with channel:
         stub: Any = AdminServiceStub(channel)
-        metadata = (("authorization", f"Bearer {token}"),)
+        metadata = access.metadata()
 
         def call(method: str, request: Any) -> Any:
             try:
                 return getattr(stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
             except grpc.RpcError as failed:
                 error = error_of(failed)
+                details = cast("grpc.Call", failed).details() or ""
             if isinstance(error, ServerUnreachable):
-                raise CommandFailed(f"no answer of a wxauth server at {server}")
+                why = meaning_of(details, certificates)
+                raise CommandFailed(
+                    f"no answer of a wxauth server at {server}" + (f": {why}" if why else "")
+                )
             message = error.message
             if error.reason == "CALLER_UNAUTHENTICATED":
-                message = f"the server at {server} has another token than this file"
+                proof = "this token" if metadata else "a name of this certificate"
+                message = f"the server at {server} has no caller with {proof}"
+            elif error.reason == "CALLER_FORBIDDEN":
+                caller = error.metadata.get("caller", "")
+                message = f"caller {caller} has no role admin: use a token or certificate of one"
             raise AdminRefused(
                 error.reason,
                 message,
@@ -183,13 +203,34 @@ def _connected(server: str, token: str) -> Iterator[AdminCalls]:
         yield cast("AdminCalls", _Methods(call))
 
 
-def _check_address(server: str) -> None:
+def _credentials(configuration: Configuration, server: str, token_file: Path | None) -> Credentials:
+    """Who the server has to be, and what proves us to it.
+
+    Raises: CommandFailed, AdminTokenUnusable.
+    """
     try:
-        host, _ = split_address(server)
+        split_address(server)
     except ValueError as error:
         raise typer.BadParameter(f"--server: {error}") from None
-    if host not in _LOOPBACK:
+    try:
+        given = Credentials.from_environment()
+    except ValueError as problem:
+        raise CommandFailed(f"a variable WXAUTH_… of who calls: {problem}") from None
+    if token_file is not None:
+        given = replace(given, token="", token_file=token_file)
+    is_here = is_on_this_machine(server)
+    if given.ca_file is None and not is_here:
         raise CommandFailed(
-            f"--server: {server} is refused: the token is sent in the open, so only to 127.0.0.1, "
-            "localhost or [::1]; reach another machine through a tunnel of ssh"
+            f"--server: {server} is refused: not this machine, and without TLS the token would "
+            "travel in the open. Set WXAUTH_CA_FILE, and WXAUTH_CERTIFICATE_FILE and "
+            "WXAUTH_KEY_FILE where the server asks for certificates; give --token-file with a "
+            "token of role admin"
         )
+    if given.token or given.token_file or given.certificate_file:
+        return given
+    if not is_here:
+        raise CommandFailed(
+            f"nothing proves to {server} who calls: give --token-file or WXAUTH_TOKEN_FILE with "
+            "a token of role admin, or WXAUTH_CERTIFICATE_FILE and WXAUTH_KEY_FILE"
+        )
+    return replace(given, token=read_token(configuration.store.directory / FILE_NAME))

@@ -19,6 +19,7 @@ from wxauth_server.cli.audit_options import (
     Account,
     AccountId,
     App,
+    CallerName,
     Events,
     Openid,
     Source,
@@ -55,6 +56,7 @@ def tail(
     source: Source = None,
     app_id: App = None,
     openid: Openid = None,
+    caller: CallerName = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line instead of a table.")
     ] = False,
@@ -68,7 +70,7 @@ def tail(
     A WeChat user is shown as a digest: the same user has the same one. Events that
     are counted show the count they had when they were first written.
     """
-    wanted = events_wanted(events, account, account_id, source, app_id, openid)
+    wanted = events_wanted(events, account, account_id, source, app_id, openid, caller)
     out = console()
 
     def show(event: AuditEvent) -> None:
@@ -124,6 +126,7 @@ def export(
     source: Source = None,
     app_id: App = None,
     openid: Openid = None,
+    caller: CallerName = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -146,7 +149,7 @@ def export(
 
     wxauth audit export --since 7d --event LOGIN_REFUSED --output refused.jsonl
     """
-    wanted = events_wanted(events, account, account_id, source, app_id, openid)
+    wanted = events_wanted(events, account, account_id, source, app_id, openid, caller)
     wanted.after_id = after_id
     wanted.oldest_first = True
     now_ms = end_ms = SystemClock().now_ms()

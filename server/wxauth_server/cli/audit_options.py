@@ -70,6 +70,17 @@ Openid = Annotated[
         callback=not_empty,
     ),
 ]
+CallerName = Annotated[
+    str | None,
+    typer.Option(
+        "--caller",
+        metavar="NAME",
+        help="What this caller of AdminService did only, such as ops-laptop; admin.token for "
+        "the token of the server's data directory.",
+        show_default=False,
+        callback=not_empty,
+    ),
+]
 
 
 def events_wanted(
@@ -79,6 +90,7 @@ def events_wanted(
     source: str | None,
     app_id: str | None,
     openid: str | None,
+    caller: str | None,
 ) -> ListAuditEventsRequest:
     """The request for what these options leave; the caller adds order and pages.
 
@@ -104,4 +116,5 @@ def events_wanted(
         account=key,
         app_id=app_id or "",
         openid=openid or "",
+        caller=caller or "",
     )

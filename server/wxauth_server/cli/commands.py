@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from typing import Annotated
 
 import typer
 
+from wxauth_client.file_watch import FileUnusable
 from wxauth_server.accounts.passwords import PasswordRefused
 from wxauth_server.accounts.sources.source_settings import SourceSettingsRefused
 from wxauth_server.admin_token import AdminTokenUnusable
-from wxauth_server.cli import accounts, audit, bindings, dev, keys, sandbox, serve, sessions
+from wxauth_server.cli import (
+    accounts,
+    audit,
+    bindings,
+    callers,
+    dev,
+    dev_ca,
+    doctor,
+    keys,
+    sandbox,
+    serve,
+    sessions,
+)
 from wxauth_server.cli.output import CommandFailed, print_error
+from wxauth_server.cli.secret_arguments import secret_refusal
 from wxauth_server.errors import AuthError
 from wxauth_server.keyring import KeyRingUnusable
 from wxauth_server.logs import set_up_logs
@@ -24,6 +39,7 @@ _EXPECTED = (
     AuthError,  # StoreUnavailable
     CommandFailed,
     ConfigurationError,
+    FileUnusable,
     KeyRingUnusable,
     PasswordRefused,
     SourceSettingsRefused,
@@ -74,15 +90,21 @@ app.command(rich_help_panel="Run")(dev.dev)
 app.command(rich_help_panel="Run")(serve.serve)
 app.command(rich_help_panel="Run")(serve.gateway)
 app.command(rich_help_panel="Run")(sandbox.sandbox)
+app.command(rich_help_panel="Run")(dev_ca.dev_ca)
 app.add_typer(accounts.app, name="accounts", rich_help_panel="Manage")
 app.add_typer(bindings.app, name="bindings", rich_help_panel="Manage")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Manage")
 app.add_typer(audit.app, name="audit", rich_help_panel="Manage")
+app.add_typer(callers.app, name="callers", rich_help_panel="Manage")
 app.add_typer(keys.app, name="keys", rich_help_panel="Manage")
+app.command(rich_help_panel="Manage")(doctor.doctor)
 
 
 def run() -> int:
     """Run the command of the arguments; the exit status. May also raise SystemExit."""
+    if refusal := secret_refusal(sys.argv[1:]):
+        print_error(refusal)
+        return 2
     try:
         app(prog_name="wxauth")
     except _EXPECTED as error:

@@ -11,16 +11,23 @@ from typing import Annotated
 
 import typer
 
+from wxauth_client.credentials import Credentials
 from wxauth_gateway.settings import GatewaySettings
+from wxauth_server.callers.callers_file import FILE_NAME as CALLERS_NAME
 from wxauth_server.cli.development import make_demo_account, make_first_keyring
-from wxauth_server.cli.options import load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
 from wxauth_server.cli.server_lock import only_server
 from wxauth_server.cli.tour import Addresses, print_tour
-from wxauth_server.config import SANDBOX_LISTEN, Configuration
+from wxauth_server.config import SANDBOX_LISTEN, Configuration, load_configuration
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
-from wxauth_server.settings import GrpcSettings, StoreSettings, WeChatSettings, split_address
+from wxauth_server.settings import (
+    GrpcSettings,
+    StoreSettings,
+    WeChatSettings,
+    is_loopback,
+    split_address,
+)
 
 log = logging.getLogger("wxauth.command")
 
@@ -44,7 +51,7 @@ def dev(
             metavar="HOST:PORT",
             help="The gateway; 0.0.0.0:8080 lets a phone in your network reach it.",
         ),
-    ] = GatewaySettings().listen,
+    ] = GatewaySettings.model_fields["listen"].default,
     data: Annotated[
         Path,
         typer.Option("--data", metavar="DIR", help="Directory of database and key ring."),
@@ -58,17 +65,40 @@ def dev(
     host, _ = _split("sandbox", sandbox)
     if host not in {"127.0.0.1", "localhost"}:
         raise CommandFailed(f"sandbox: {sandbox} is refused: only 127.0.0.1 or localhost")
-    configuration = load(
-        None,
-        data,
-        keyring={"file": data / KEYRING_NAME},
-        # A terminal waits for the stop, and no load balancer looks at the health.
-        grpc={"listen": grpc, "lame_duck_s": 0.0, "stop_grace_s": float(_STOP_S)},
-        gateway={"listen": http, "allow_get_login": True},
-        log={"format": "text"},
-    ).model_copy(update={"apps": ()})
+    host, _ = _split("gRPC server", grpc)
+    if not is_loopback(host):
+        raise CommandFailed(
+            f"gRPC server: {grpc} is refused: only 127.0.0.1, localhost or [::1]; other machines "
+            "call a wxauth serve, which has TLS"
+        )
+    configuration = _configuration(grpc, http, data)
     start_log(configuration)
     serve_until_signal(_everything(configuration, sandbox))
+
+
+def _configuration(grpc: str, http: str, data: Path) -> Configuration:
+    """The demo, plaintext and without callers, whatever is configured for the real thing."""
+    return load_configuration(
+        store={"directory": data},
+        keyring={"file": data / KEYRING_NAME},
+        callers={"file": data / CALLERS_NAME},
+        grpc={
+            "listen": grpc,
+            "tls": None,
+            "require_callers": False,
+            # A terminal waits for the stop, and no load balancer looks at the health.
+            "lame_duck_s": 0.0,
+            "stop_grace_s": float(_STOP_S),
+        },
+        gateway={
+            "listen": http,
+            "tls": None,
+            "plain_http": True,
+            "credentials": Credentials(),
+            "allow_get_login": True,
+        },
+        log={"format": "text"},
+    ).model_copy(update={"apps": ()})
 
 
 def _split(part: str, address: str) -> tuple[str, int]:
@@ -93,6 +123,11 @@ async def _everything(configuration: Configuration, sandbox: str) -> AsyncIterat
         # Both sockets before anything is made: a port in use changes nothing.
         wechat_socket = held.enter_context(listen("sandbox", sandbox))
         http_socket = held.enter_context(listen("gateway", configuration.gateway.listen))
+        if not configuration.gateway.is_loopback:
+            log.warning(
+                "the gateway is open to your network, without TLS: passwords travel in the open",
+                extra={"address": configuration.gateway.listen},
+            )
         held.enter_context(only_server(configuration.store.directory))
         first_run = await asyncio.to_thread(_make_demo_data, configuration)
         try:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from wxauth_client.file_watch import FileUnusable
+from wxauth_gateway.listening import Server
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.settings import split_address
 
@@ -29,7 +31,8 @@ class HttpPart:
     async def start(self) -> None:
         """Return when requests are served.
 
-        Raises: CommandFailed when the application does not start; the log says why.
+        Raises: CommandFailed when its certificate cannot be used, or when the
+        application does not start; then the log says why.
         """
         self._task = asyncio.create_task(self._serve(), name=self._name)
         ready = asyncio.create_task(self._server.ready.wait())
@@ -49,6 +52,8 @@ class HttpPart:
         failed = False
         try:
             await self._server.serve(sockets=[self._listener])
+        except FileUnusable as problem:
+            raise CommandFailed(f"{self._name}: {problem}") from None
         except SystemExit:  # would end the loop with everything on it
             failed = True
         if failed:
@@ -85,8 +90,8 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """uvicorn as it is, but for two things: signals are not its business, and `ready`."""
+class _Server(Server):
+    """The gateway's server, but for two things: signals are not its business, and `ready`."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

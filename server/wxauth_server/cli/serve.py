@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
+from wxauth_server.callers.callers_file import load_callers
 from wxauth_server.cli.development import make_first_keyring
 from wxauth_server.cli.options import ConfigFile, DataDirectory, database_exists, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
 from wxauth_server.cli.secret_files import warn_of_open_secrets
 from wxauth_server.cli.server_lock import only_server
+from wxauth_server.cli.transport_security import (
+    refuse_unsafe_gateway,
+    refuse_unsafe_server,
+    transport,
+)
 from wxauth_server.config import Configuration
 from wxauth_server.keyring import load_keyring
 from wxauth_server.settings import split_address
@@ -30,8 +36,8 @@ def serve(
         typer.Option(
             "--grpc",
             metavar="HOST:PORT",
-            help="Where to listen, loopback only; port 0 takes a free one. "
-            "Default: grpc.listen of the configuration, 127.0.0.1:50051.",
+            help="Where to listen; port 0 takes a free one. Off loopback that needs grpc.tls and "
+            "callers. Default: grpc.listen of the configuration, 127.0.0.1:50051.",
             show_default=False,
         ),
     ] = None,
@@ -39,11 +45,12 @@ def serve(
     """Run the gRPC server until SIGINT or SIGTERM.
 
     It stops gracefully; a second signal ends it at once. Without a
-    configuration it serves the demo mini-program of the sandbox. One server for
-    a data directory: a second one is refused.
+    configuration it serves the demo mini-program of the sandbox, on loopback. One
+    server for a data directory: a second one is refused.
     """
     configuration = load(config, data, grpc={"listen": grpc})
     start_log(configuration)
+    refuse_unsafe_server(configuration)
     warn_of_open_secrets(configuration)
     if not (configuration.is_development or database_exists(configuration)):
         # Before the lock: a start without a ring leaves nothing behind.
@@ -64,13 +71,23 @@ async def _grpc(configuration: Configuration) -> AsyncIterator[None]:
     from wxauth_server.rpc.server import PortInUse
     from wxauth_server.wiring import Server
 
+    callers = load_callers(configuration.callers_file).callers
     server = Server(configuration)
     try:
         port = await server.start()
     except PortInUse as error:
         raise CommandFailed(str(error)) from None
     host, _ = split_address(configuration.grpc.listen)
-    log.info("ready", extra={"part": "server", "address": f"{host}:{port}"})
+    log.info(
+        "ready",
+        extra={
+            "part": "server",
+            "address": f"{host}:{port}",
+            "transport": transport(configuration.grpc.tls),
+            "callers_required": configuration.grpc.callers_required,
+            "callers": len(callers),
+        },
+    )
     try:
         yield
     finally:
@@ -102,21 +119,37 @@ def gateway(
     """Run the HTTP gateway for the mini-program until SIGINT or SIGTERM."""
     configuration = load(config, gateway={"listen": http, "server": server})
     start_log(configuration)
+    refuse_unsafe_gateway(configuration.gateway)
+    warn_of_open_secrets(configuration)
     serve_until_signal(_gateway(configuration))
 
 
 @contextlib.asynccontextmanager
 async def _gateway(configuration: Configuration) -> AsyncIterator[None]:
+    from wxauth_client import AsyncAuthClient
     from wxauth_gateway.serve import uvicorn_config
     from wxauth_server.cli.http_part import HttpPart, listen
 
     settings = configuration.gateway
-    listener = listen("gateway", settings.listen)
-    part = HttpPart("gateway", uvicorn_config(settings), listener)
-    await part.start()
-    address = "{}:{}".format(*listener.getsockname())
-    log.info("ready", extra={"part": "gateway", "address": address, "server": settings.server})
     try:
-        yield
-    finally:
-        await part.stop()
+        # Made here, not by the application: what is wrong with it is one line then.
+        client = AsyncAuthClient(settings.server, credentials=settings.credentials)
+    except ValueError as problem:
+        raise CommandFailed(f"gateway.credentials: {problem}") from None
+    async with client:
+        listener = listen("gateway", settings.listen)
+        part = HttpPart("gateway", uvicorn_config(settings, client), listener)
+        await part.start()
+        log.info(
+            "ready",
+            extra={
+                "part": "gateway",
+                "address": "{}:{}".format(*listener.getsockname()),
+                "transport": transport(settings.tls),
+                "server": settings.server,
+            },
+        )
+        try:
+            yield
+        finally:
+            await part.stop()

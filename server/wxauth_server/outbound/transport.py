@@ -33,6 +33,8 @@ class Answer:
     body: bytes | None
     #: The header of that name as it came, "" without one.
     retry_after: str = ""
+    #: Likewise: when the server says that it answered.
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Transport:
                     response.status_code,
                     body if len(body) <= MAX_BODY_BYTES else None,
                     response.headers.get("Retry-After", ""),
+                    response.headers.get("Date", ""),
                 )
         except (
             requests.RequestException,

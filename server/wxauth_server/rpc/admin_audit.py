@@ -29,6 +29,7 @@ from wxauth_server.store.interface import Store, Transaction
 
 #: The contract's.
 MAX_EVENTS = 32
+MAX_CALLER_BYTES = 64
 
 _EVENTS = frozenset(event.value for event in Event)
 _LARGEST_ID = 2**63 - 1
@@ -80,6 +81,7 @@ class AuditCalls:
             reason=record.reason or "",
             count=record.times,
             actor=record.actor or "",
+            caller=record.caller or "",
             app_id=record.app_id or "",
             openid_digest=digest,
             account_source=record.account_source or "",
@@ -110,6 +112,7 @@ def _filter(request: ListAuditEventsRequest) -> AuditFilter:
     violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
     if violations.text("openid", request.openid, MAX_OPENID_BYTES) and not request.app_id:
         violations.add("openid", "needs app_id")
+    violations.text("caller", request.caller, MAX_CALLER_BYTES)
     if request.after_id < 0:
         violations.add("after_id", "negative")
     violations.page(request.page_size, request.page_token)
@@ -120,6 +123,7 @@ def _filter(request: ListAuditEventsRequest) -> AuditFilter:
         events=tuple(request.events),
         app_id=request.app_id or None,
         openid=request.openid or None,
+        caller=request.caller or None,
         after_id=request.after_id,
     )
 

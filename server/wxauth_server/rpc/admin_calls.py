@@ -27,8 +27,8 @@ from wxauth_server.store.interface import Store
 class AdminCalls:
     """Each method takes its request and returns its response. Blocking; thread-safe.
 
-    But for ListAuditEvents each also takes `client_address`, the IP address of the
-    caller, for the audit log. Raises: the errors that the contract lists.
+    But for ListAuditEvents each also takes the `Origin` of the call, for the audit log.
+    Raises: the errors that the contract lists.
     """
 
     def __init__(

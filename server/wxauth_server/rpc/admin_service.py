@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import urllib.parse
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -40,9 +38,13 @@ from wxauth.v1.admin_service_pb2 import (
     UnlockAccountResponse,
 )
 from wxauth.v1.admin_service_pb2_grpc import AdminServiceServicer
+from wxauth_server.errors import CallerUnauthenticated
 from wxauth_server.pools import BoundedPool
 from wxauth_server.rpc.admin_calls import AdminCalls
+from wxauth_server.rpc.callers import Callers
 from wxauth_server.rpc.guard import Context
+from wxauth_server.rpc.peers import peer_address
+from wxauth_server.store.audit import Origin
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -51,9 +53,10 @@ ResponseT = TypeVar("ResponseT")
 class AdminServicer(AdminServiceServicer):
     """Raises the domain's errors: served through a `GuardedServer` only."""
 
-    def __init__(self, calls: AdminCalls, pool: BoundedPool) -> None:
+    def __init__(self, calls: AdminCalls, pool: BoundedPool, callers: Callers) -> None:
         self._calls = calls
         self._pool = pool
+        self._callers = callers
 
     async def CreateAccount(
         self, request: CreateAccountRequest, context: Context
@@ -125,18 +128,10 @@ class AdminServicer(AdminServiceServicer):
         return await self._pool.run(self._calls.ListAuditEvents, request)
 
     async def _run(
-        self, method: Callable[[RequestT, str], ResponseT], request: RequestT, context: Context
+        self, method: Callable[[RequestT, Origin], ResponseT], request: RequestT, context: Context
     ) -> ResponseT:
-        return await self._pool.run(method, request, caller_address(context.peer()))
-
-
-def caller_address(peer: str) -> str:
-    """The IP address in what gRPC calls a peer, such as ipv4:127.0.0.1:50123; else empty."""
-    kind, _, address = peer.partition(":")
-    if kind not in {"ipv4", "ipv6"}:
-        return ""
-    host = urllib.parse.unquote(address).rpartition(":")[0].strip("[]")
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return ""
+        caller = self._callers.who(context)
+        if caller is None:  # it may have ended since it was checked
+            raise CallerUnauthenticated
+        origin = Origin(peer_address(context.peer()), caller.name)
+        return await self._pool.run(method, request, origin)

@@ -13,16 +13,20 @@ def server_credentials(watch: FileWatch[Certificates]) -> grpc.ServerCredentials
 
     With authorities for clients every client has to have a certificate of one of
     them (mTLS); Python's gRPC cannot ask for one and do without. Whether it asks is
-    settled at the start. TLS 1.2 and 1.3, as gRPC has it.
+    settled at the start. TLS 1.2 and 1.3, as gRPC has it. gRPC asks for the new ones
+    in one handshake at a time, and forgets its sessions with them, so that none of
+    the old certificates is resumed.
     """
     used = watch.value
 
     def exchanged() -> grpc.ServerCertificateConfiguration | None:
         nonlocal used
-        if watch.value is used:
+        now = watch.value
+        if now is used:
             return None  # as it is, says gRPC's documentation
-        used = watch.value
-        return _configuration(used)
+        configuration = _configuration(now)
+        used = now
+        return configuration
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(used),

@@ -32,6 +32,7 @@ from wxauth_server.errors import (
     RequestInvalid,
 )
 from wxauth_server.rpc.callers import ROLES, Callers
+from wxauth_server.rpc.refused_callers import RefusedCallers
 from wxauth_server.rpc.status import abort
 
 log = logging.getLogger("wxauth.rpc")
@@ -59,13 +60,12 @@ LEAST_TIME_S: Mapping[str, float] = {
     **{f"/{_ADMIN_SERVICE.full_name}/{method.name}": 0.020 for method in _ADMIN_SERVICE.methods},
 }
 
-# Stands for a request that is not the message it should be.
-_MALFORMED = object()
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # Raises where the caller may not call.
 _Check = Callable[[Context], None]
+# From what came over the wire; raises RequestInvalid.
+_Parse = Callable[[Any], Any]
 
 
 class _Registry(Protocol):
@@ -80,6 +80,7 @@ class GuardedServer:
     def __init__(self, server: _Registry, callers: Callers) -> None:
         self._server = server
         self._callers = callers
+        self._refused = RefusedCallers(callers)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Nothing: the same handlers come as registered ones, which take precedence."""
@@ -99,7 +100,11 @@ class GuardedServer:
         roles = ROLES[method]  # a method without a line there is a fault of ours
 
         def check(context: Context) -> None:
-            self._callers.check(roles, context)
+            try:
+                self._callers.check(roles, context)
+            except AuthError as refusal:
+                self._refused.note(method, refusal, context)
+                raise
 
         return _guard(handler, check, LEAST_TIME_S.get(method, 0.0))
 
@@ -115,45 +120,50 @@ def _time_left_s(context: Context) -> float:
 
 
 def _guard(handler: Any, check: _Check, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]:
-    deserialize = _guard_deserializer(handler.request_deserializer)
+    # Parsed inside the guard, so that nobody's request is who may not call;
+    # an answer is serialized there, so that a wrong one is a fault like others.
+    parse = _parser(handler.request_deserializer)
     serialize = handler.response_serializer
     if handler.unary_unary is not None:
-        # Serialized inside the guard, so that a wrong answer is a fault like others.
         return grpc.unary_unary_rpc_method_handler(
-            _guard_unary(handler.unary_unary, serialize, check, least_time_s), deserialize, None
+            _guard_unary(handler.unary_unary, parse, serialize, check, least_time_s)
         )
     if handler.unary_stream is not None:
         return grpc.unary_stream_rpc_method_handler(
-            _guard_stream(handler.unary_stream, check), deserialize, serialize
+            _guard_stream(handler.unary_stream, parse, check), None, serialize
         )
     if handler.stream_stream is not None:
+
+        def parse_each(messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+            return (parse(message) async for message in messages)
+
         return grpc.stream_stream_rpc_method_handler(
-            _guard_stream(handler.stream_stream, check), handler.request_deserializer, serialize
+            _guard_stream(handler.stream_stream, parse_each, check), None, serialize
         )
     raise TypeError("wxauth has no client-streaming methods")
 
 
-def _guard_deserializer(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def guarded(message: bytes) -> Any:
+def _parser(deserialize: Callable[[bytes], Any]) -> _Parse:
+    def parse(message: bytes) -> Any:
         try:
             return deserialize(message)
         except Exception:  # noqa: BLE001 - whatever the parser raises, its text is the caller's
-            return _MALFORMED
+            raise RequestInvalid(("request", "not the message that this method takes")) from None
 
-    return guarded
+    return parse
 
 
 def _guard_unary(
     method: Callable[[Any, Context], Any],
+    parse: _Parse,
     serialize: Callable[[Any], bytes],
     check: _Check,
     least_time_s: float,
 ) -> Any:
-    async def guarded(request: Any, context: Context) -> bytes:
+    async def guarded(message: bytes, context: Context) -> bytes:
         try:
             check(context)
-            if request is _MALFORMED:
-                _refuse_malformed()
+            request = parse(message)
             if least_time_s and _time_left_s(context) < least_time_s:
                 raise DeadlineTooShort
             return serialize(await method(request, context))
@@ -163,35 +173,27 @@ def _guard_unary(
     return guarded
 
 
-def _guard_stream(method: Callable[[Any, Context], Any], check: _Check) -> Any:
+def _guard_stream(method: Callable[[Any, Context], Any], parse: _Parse, check: _Check) -> Any:
     if inspect.isasyncgenfunction(method):
 
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def generate(sent: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 check(context)
-                if request is _MALFORMED:
-                    _refuse_malformed()
-                async for message in method(request, context):
+                async for message in method(parse(sent), context):
                     yield message
             except BaseException as error:  # noqa: BLE001 - the outermost handler
                 await _end(context, error)
 
         return generate
 
-    async def write(request: Any, context: Context) -> None:
+    async def write(sent: Any, context: Context) -> None:
         try:
             check(context)
-            if request is _MALFORMED:
-                _refuse_malformed()
-            await method(request, context)
+            await method(parse(sent), context)
         except BaseException as error:  # noqa: BLE001 - the outermost handler
             await _end(context, error)
 
     return write
-
-
-def _refuse_malformed() -> NoReturn:
-    raise RequestInvalid(("request", "not the message that this method takes"))
 
 
 async def _end(context: Context, error: BaseException) -> NoReturn:

@@ -7,8 +7,7 @@ import logging
 from typing import TypeAlias, cast
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
@@ -30,6 +29,7 @@ from wxauth_client.file_watch import FileWatch
 from wxauth_server.rpc.callers import Callers
 from wxauth_server.rpc.credentials import server_credentials
 from wxauth_server.rpc.guard import GuardedServer
+from wxauth_server.rpc.health import LimitedHealth
 from wxauth_server.settings import GrpcSettings
 
 log = logging.getLogger("wxauth.rpc")
@@ -98,7 +98,7 @@ class RpcServer:
         """Without `admin` AdminService is not served; without `certificates` it is plaintext."""
         self._settings = settings
         self._certificates = certificates
-        self._health = HealthServicer()
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_tells_no_metadata)
         self._server = grpc.aio.server(
             options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs
         )
@@ -110,8 +110,11 @@ class RpcServer:
         if admin is not None:
             add_AdminServiceServicer_to_server(admin, guarded)
             self._services.append(ADMIN_SERVICE)
+        self._health = LimitedHealth(self._services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if settings.serves_reflection:
+            if not settings.is_loopback:
+                log.warning("reflection is on: every caller can list what this server can do")
             names = (*self._services, _HEALTH_SERVICE, _REFLECTION_SERVICE)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
                 ReflectionServicer(names), guarded
@@ -122,23 +125,25 @@ class RpcServer:
 
         Raises: PortInUse.
         """
+        problem = f"{self._settings.listen} is in use or cannot be listened on"
         try:
             if self._certificates is None:
                 port = self._server.add_insecure_port(self._settings.listen)
             else:
+                problem += (
+                    ", or its certificate has a key that gRPC cannot use (RSA and P-256 work)"
+                )
                 credentials = server_credentials(self._certificates)
                 port = self._server.add_secure_port(self._settings.listen, credentials)
         except RuntimeError:  # its text has the errno of each address tried
-            raise PortInUse(f"{self._settings.listen} is in use or cannot be listened on") from None
+            raise PortInUse(problem) from None
         await self._server.start()
         await self.set_serving(serving=True)
         return port
 
     async def set_serving(self, *, serving: bool) -> None:
         """Tell callers who watch the server's health."""
-        states = health_pb2.HealthCheckResponse
-        for service in ("", *self._services):
-            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
+        await self._health.set_serving(serving=serving)
 
     async def stop(self) -> None:
         """Say NOT_SERVING, wait for callers to turn away, then end what still runs.
@@ -149,3 +154,9 @@ class RpcServer:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.lame_duck_s)
         await self._server.stop(self._settings.stop_grace_s)
+
+
+def _tells_no_metadata(record: logging.LogRecord) -> bool:
+    # grpcio writes metadata that is not UTF-8 into the log, as an error, whoever sends
+    # it: it may be a token with a slip in it.
+    return not str(record.msg).startswith("Invalid encoding on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from wxauth_server.store.interface import Transaction
@@ -48,6 +49,20 @@ class Actor(StrEnum):
     COMMAND = "command"
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where what an operator does comes from."""
+
+    #: The IP address of the caller of AdminService. Empty: none is known.
+    client_address: str = ""
+    #: The name of that caller. Empty: there is none.
+    caller: str = ""
+
+
+#: From a command on the data directory.
+HERE = Origin()
+
+
 def record_event(
     tx: Transaction,
     event: Event,
@@ -60,25 +75,28 @@ def record_event(
     account: tuple[str, str] | None = None,
     session_handle: str | None = None,
     client_address: str | None = None,
+    caller: str | None = None,
     count: int = 1,
 ) -> None:
     """Append one event, in the transaction of what it tells. `account` is (source, id).
 
-    `count` is how many of what the event names this did at once, such as accounts
-    that were imported.
+    `caller` is the name of the caller of AdminService who did it. It and `client_address`
+    may be empty where there is none. `count` is how many of what the event names this did
+    at once, such as accounts that were imported.
     """
     source, account_id = account or (None, None)
     tx.execute(
         """
-        INSERT INTO audit_events (at, event, actor, reason, app_id, openid, account_source,
-          account_id, session_handle, client_address, count)
-        VALUES (:at, :event, :actor, :reason, :app_id, :openid, :source, :account_id,
+        INSERT INTO audit_events (at, event, actor, caller, reason, app_id, openid,
+          account_source, account_id, session_handle, client_address, count)
+        VALUES (:at, :event, :actor, :caller, :reason, :app_id, :openid, :source, :account_id,
           :session_handle, :client_address, :count)
         """,
         {
             "at": now_ms,
             "event": event.value,
             "actor": actor.value,
+            "caller": caller or None,
             "reason": reason,
             "app_id": app_id,
             "openid": openid,

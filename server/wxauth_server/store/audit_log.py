@@ -22,6 +22,7 @@ class AuditRecord(NamedTuple):
     #: How many it stands for.
     times: int
     actor: str | None
+    caller: str | None
     app_id: str | None
     openid: str | None
     account_source: str | None
@@ -46,6 +47,8 @@ class AuditFilter:
     account: tuple[str, str] | None = None
     app_id: str | None = None
     openid: str | None = None
+    #: The name of the caller of AdminService who did it.
+    caller: str | None = None
     #: With a larger id only.
     after_id: int = 0
 
@@ -86,7 +89,7 @@ def list_events(
     if first > last:
         return AuditPage([], None)
     page_first, page_last = first, last
-    if wanted.account is None and wanted.openid is None:
+    if wanted.account is None and wanted.openid is None and wanted.caller is None:
         if oldest_first:
             page_last = min(last, first + LOOKED_AT - 1)
         else:
@@ -119,6 +122,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], dict[str, object]]:
         ("account_id = :account_id", {"account_id": account_id}),
         ("app_id = :app_id", {"app_id": wanted.app_id}),
         ("openid = :openid", {"openid": wanted.openid}),
+        ("caller = :caller", {"caller": wanted.caller}),
     ]
     asked = [(sql, values) for sql, values in given if None not in values.values()]
     if events:

@@ -258,7 +258,28 @@ _GUESSING_AND_OPERATORS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_INITIAL, _WHAT_A_SESSION_ALLOWS, _GUESSING_AND_OPERATORS)
+_SEVERAL_OPERATORS = Migration(
+    version=4,
+    # Older code leaves the new column NULL.
+    oldest_compatible=2,
+    statements=(
+        # The name of the caller of AdminService who did it. NULL if none did, and in
+        # rows from before.
+        "ALTER TABLE audit_events ADD COLUMN caller TEXT",
+        # Nothing to write for what users do, which is nearly everything.
+        """
+        CREATE INDEX audit_events_of_a_caller
+          ON audit_events (caller) WHERE caller IS NOT NULL
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _INITIAL,
+    _WHAT_A_SESSION_ALLOWS,
+    _GUESSING_AND_OPERATORS,
+    _SEVERAL_OPERATORS,
+)
 #: The schema version this code is written for.
 CODE_VERSION = MIGRATIONS[-1].version
 

@@ -26,6 +26,8 @@ from wxauth_server.wechat.session_key import read_confirmation, read_new_key, si
 
 _log = logging.getLogger(__name__)
 
+CODE_TO_SESSION_PATH = "/sns/jscode2session"
+
 _Result = TypeVar("_Result")
 
 
@@ -85,7 +87,7 @@ class WeChatClient:
         def endpoint(path: str, refusals: errcodes.Refusals) -> Endpoint:
             return Endpoint(self._transport, path, refusals, monotonic=monotonic)
 
-        self._code_to_session = endpoint("/sns/jscode2session", errcodes.CODE_TO_SESSION)
+        self._code_to_session = endpoint(CODE_TO_SESSION_PATH, errcodes.CODE_TO_SESSION)
         self._phone_number = endpoint("/wxa/business/getuserphonenumber", errcodes.PHONE_NUMBER)
         self._check_session = endpoint("/wxa/checksession", errcodes.SESSION_KEY)
         self._reset_session_key = endpoint("/wxa/resetusersessionkey", errcodes.SESSION_KEY)

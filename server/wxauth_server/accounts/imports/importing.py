@@ -22,7 +22,7 @@ from wxauth_server.accounts.passwords.foreign_hashes import take_over
 from wxauth_server.accounts.passwords.password_refusals import NoUsablePassword, PasswordRefused
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.clock import Clock
-from wxauth_server.store.audit import Actor, Event, record_event
+from wxauth_server.store.audit import HERE, Actor, Event, Origin, record_event
 from wxauth_server.store.imports import (
     KnownAccount,
     NewAccount,
@@ -95,7 +95,9 @@ class AccountImporter:
         self._clock = clock
         self._actor = actor
 
-    def import_batch(self, rows: Sequence[AccountRow], *, dry_run: bool) -> list[Outcome]:
+    def import_batch(
+        self, rows: Sequence[AccountRow], *, dry_run: bool, origin: Origin = HERE
+    ) -> list[Outcome]:
         """Add these accounts in one transaction; the outcome of each, in their order.
 
         One that is refused keeps no other from being added. Safe to repeat. Other
@@ -113,7 +115,13 @@ class AccountImporter:
                 raise _NothingIsMeant(outcomes)
             if added:
                 record_event(
-                    tx, Event.ACCOUNTS_IMPORTED, now_ms=now_ms, actor=self._actor, count=added
+                    tx,
+                    Event.ACCOUNTS_IMPORTED,
+                    now_ms=now_ms,
+                    actor=self._actor,
+                    client_address=origin.client_address,
+                    caller=origin.caller,
+                    count=added,
                 )
             return outcomes
 

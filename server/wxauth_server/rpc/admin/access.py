@@ -20,6 +20,7 @@ from wxauth_server.accounts.usernames import MAX_USERNAME_BYTES
 from wxauth_server.errors import NotFound
 from wxauth_server.rpc.admin.fields import MAX_SOURCE_BYTES, AdminViolations, find_key, source_of
 from wxauth_server.rpc.admin.seen_accounts import SeenAccounts
+from wxauth_server.store.audit import HERE, Origin
 from wxauth_server.store.interface import Store
 
 
@@ -40,7 +41,7 @@ class AccessCalls:
         self._sources = sources
 
     def disable(
-        self, request: DisableAccountRequest, client_address: str = ""
+        self, request: DisableAccountRequest, origin: Origin = HERE
     ) -> DisableAccountResponse:
         violations = AdminViolations()
         violations.account(request.account)
@@ -51,7 +52,7 @@ class AccessCalls:
         violations.raise_if_any()
         source, account_id = self._store.read(lambda tx: find_key(tx, request.account))
         try:
-            change = self._manager.disable(account_id, source=source, client_address=client_address)
+            change = self._manager.disable(account_id, source=source, origin=origin)
         except NoSuchAccount:
             raise NotFound("account") from None
         return DisableAccountResponse(
@@ -60,24 +61,20 @@ class AccessCalls:
             sessions_ended=change.sessions_ended,
         )
 
-    def enable(
-        self, request: EnableAccountRequest, client_address: str = ""
-    ) -> EnableAccountResponse:
+    def enable(self, request: EnableAccountRequest, origin: Origin = HERE) -> EnableAccountResponse:
         violations = AdminViolations()
         violations.account(request.account)
         violations.raise_if_any()
         source, account_id = self._store.read(lambda tx: find_key(tx, request.account))
         try:
-            change = self._manager.enable(account_id, source=source, client_address=client_address)
+            change = self._manager.enable(account_id, source=source, origin=origin)
         except NoSuchAccount:
             raise NotFound("account") from None
         return EnableAccountResponse(
             account=self._seen.details(change.account.key), changed=change.changed
         )
 
-    def unlock(
-        self, request: UnlockAccountRequest, client_address: str = ""
-    ) -> UnlockAccountResponse:
+    def unlock(self, request: UnlockAccountRequest, origin: Origin = HERE) -> UnlockAccountResponse:
         violations = AdminViolations()
         violations.text("source", request.source, MAX_SOURCE_BYTES)
         source = request.source or LOCAL
@@ -85,7 +82,7 @@ class AccessCalls:
         violations.text("username", request.username, MAX_USERNAME_BYTES, required=True)
         violations.raise_if_any()
         return UnlockAccountResponse(
-            changed=self._manager.unlock(source, request.username, client_address=client_address)
+            changed=self._manager.unlock(source, request.username, origin=origin)
         )
 
     def _check_source(self, violations: AdminViolations, field: str, source: str) -> None:

@@ -50,6 +50,7 @@ from wxauth_server.rpc.admin.fields import (
     read_page_token,
 )
 from wxauth_server.rpc.admin.seen_accounts import SeenAccounts
+from wxauth_server.store.audit import HERE, Origin
 from wxauth_server.store.interface import Store
 from wxauth_server.store.own_sessions import find_session_by_handle
 
@@ -72,9 +73,7 @@ class AccountCalls:
         self._apps = apps
         self._clock = clock
 
-    def create(
-        self, request: CreateAccountRequest, client_address: str = ""
-    ) -> CreateAccountResponse:
+    def create(self, request: CreateAccountRequest, origin: Origin = HERE) -> CreateAccountResponse:
         violations = AdminViolations()
         if request.id:
             violations.check("id", partial(check_id, request.id))
@@ -96,7 +95,7 @@ class AccountCalls:
                 phone=phone,
                 phone_verified=request.phone_verified,
                 password=secret,
-                client_address=client_address,
+                origin=origin,
             )
         except IdTaken:
             raise AccountExists("id") from None
@@ -106,16 +105,16 @@ class AccountCalls:
             raise _refused(request, refused) from None
         return CreateAccountResponse(account=self._seen.details(added.key))
 
-    def get(self, request: GetAccountRequest, client_address: str = "") -> GetAccountResponse:
-        del client_address
+    def get(self, request: GetAccountRequest, origin: Origin = HERE) -> GetAccountResponse:
+        del origin
         violations = AdminViolations()
         violations.account(request.account)
         violations.raise_if_any()
         key = self._store.read(lambda tx: find_key(tx, request.account))
         return GetAccountResponse(account=self._seen.details(key))
 
-    def list(self, request: ListAccountsRequest, client_address: str = "") -> ListAccountsResponse:
-        del client_address
+    def list(self, request: ListAccountsRequest, origin: Origin = HERE) -> ListAccountsResponse:
+        del origin
         violations = AdminViolations()
         violations.text("source", request.source, MAX_SOURCE_BYTES)
         violations.page(request.page_size, request.page_token)
@@ -129,7 +128,7 @@ class AccountCalls:
         return ListAccountsResponse(accounts=found[:size], next_page_token=more)
 
     def set_password(
-        self, request: SetPasswordRequest, client_address: str = ""
+        self, request: SetPasswordRequest, origin: Origin = HERE
     ) -> SetPasswordResponse:
         violations = AdminViolations()
         violations.account(request.account, local=True)
@@ -145,7 +144,7 @@ class AccountCalls:
             raise RequestInvalid(("keep_session_handle", "no live session of this account"))
         try:
             change = self._manager.set_password(
-                account_id, secret, kept_handle=kept or None, client_address=client_address
+                account_id, secret, kept_handle=kept or None, origin=origin
             )
         except NoSuchAccount:
             raise NotFound("account") from None
@@ -155,7 +154,7 @@ class AccountCalls:
             account=self._seen.details(change.account.key), sessions_ended=change.sessions_ended
         )
 
-    def set_phone(self, request: SetPhoneRequest, client_address: str = "") -> SetPhoneResponse:
+    def set_phone(self, request: SetPhoneRequest, origin: Origin = HERE) -> SetPhoneResponse:
         violations = AdminViolations()
         violations.account(request.account, local=True)
         phone = request.phone or None
@@ -166,7 +165,7 @@ class AccountCalls:
                 self._local_id(request.account),
                 phone,
                 verified=request.verified,
-                client_address=client_address,
+                origin=origin,
             )
         except NoSuchAccount:
             raise NotFound("account") from None
@@ -175,7 +174,7 @@ class AccountCalls:
         )
 
     def set_username(
-        self, request: SetUsernameRequest, client_address: str = ""
+        self, request: SetUsernameRequest, origin: Origin = HERE
     ) -> SetUsernameResponse:
         violations = AdminViolations()
         violations.account(request.account, local=True)
@@ -186,7 +185,7 @@ class AccountCalls:
         violations.raise_if_any()
         try:
             change = self._manager.set_username(
-                self._local_id(request.account), request.username, client_address=client_address
+                self._local_id(request.account), request.username, origin=origin
             )
         except NoSuchAccount:
             raise NotFound("account") from None

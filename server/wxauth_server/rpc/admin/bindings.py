@@ -20,6 +20,7 @@ from wxauth_server.rpc.admin.fields import (
 )
 from wxauth_server.rpc.admin.messages import binding
 from wxauth_server.store.admin_bindings import list_bindings_after
+from wxauth_server.store.audit import HERE, Origin
 from wxauth_server.store.bindings import BindingRecord
 from wxauth_server.store.interface import Store, Transaction
 
@@ -31,8 +32,8 @@ class BindingCalls:
         self._store = store
         self._manager = manager
 
-    def list(self, request: ListBindingsRequest, client_address: str = "") -> ListBindingsResponse:
-        del client_address
+    def list(self, request: ListBindingsRequest, origin: Origin = HERE) -> ListBindingsResponse:
+        del origin
         violations = AdminViolations()
         violations.account(request.account, required=False)
         violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
@@ -60,14 +61,12 @@ class BindingCalls:
             next_page_token=page_token(last.app_id, last.openid) if last else "",
         )
 
-    def end(self, request: EndBindingRequest, client_address: str = "") -> EndBindingResponse:
+    def end(self, request: EndBindingRequest, origin: Origin = HERE) -> EndBindingResponse:
         violations = AdminViolations()
         violations.text("app_id", request.app_id, MAX_APP_ID_BYTES, required=True)
         violations.text("openid", request.openid, MAX_OPENID_BYTES, required=True)
         violations.raise_if_any()
-        ended = self._manager.end_binding(
-            request.app_id, request.openid, client_address=client_address
-        )
+        ended = self._manager.end_binding(request.app_id, request.openid, origin=origin)
         return EndBindingResponse(
             binding=binding(ended.binding), sessions_ended=ended.sessions_ended
         )

@@ -12,6 +12,7 @@ from wxauth.v1.admin_service_pb2 import (
 )
 from wxauth_server.accounts.imports.importing import AccountImporter, AccountRow, Outcome, Result
 from wxauth_server.rpc.admin.fields import AdminViolations
+from wxauth_server.store.audit import HERE, Origin
 
 #: Accounts of one request.
 MAX_ACCOUNTS = 256
@@ -30,15 +31,16 @@ class ImportCalls:
         self._importer = importer
 
     def import_accounts(
-        self, request: ImportAccountsRequest, client_address: str = ""
+        self, request: ImportAccountsRequest, origin: Origin = HERE
     ) -> ImportAccountsResponse:
-        del client_address  # one event stands for the whole batch
         violations = AdminViolations()
         if not 1 <= len(request.accounts) <= MAX_ACCOUNTS:
             violations.add("accounts", f"not 1 to {MAX_ACCOUNTS}")
         violations.raise_if_any()
         outcomes = self._importer.import_batch(
-            [_row(account) for account in request.accounts], dry_run=request.dry_run
+            [_row(account) for account in request.accounts],
+            dry_run=request.dry_run,
+            origin=origin,
         )
         return ImportAccountsResponse(outcomes=map(_outcome, outcomes))
 

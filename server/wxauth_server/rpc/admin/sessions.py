@@ -32,6 +32,7 @@ from wxauth_server.store.admin_sessions import (
     SessionPosition,
     list_session_entries,
 )
+from wxauth_server.store.audit import HERE, Origin
 from wxauth_server.store.interface import Store, Transaction
 
 _NOT_SERVED = "this server does not serve this mini-program, and there is no session of it to end"
@@ -49,9 +50,9 @@ class SessionCalls:
         self._clock = clock
 
     def list(
-        self, request: AdminServiceListSessionsRequest, client_address: str = ""
+        self, request: AdminServiceListSessionsRequest, origin: Origin = HERE
     ) -> AdminServiceListSessionsResponse:
-        del client_address
+        del origin
         violations = AdminViolations()
         violations.account(request.account, required=False)
         violations.text("app_id", request.app_id, MAX_APP_ID_BYTES)
@@ -78,7 +79,7 @@ class SessionCalls:
             next_page_token="" if page.next is None else page_token(*page.next),
         )
 
-    def end(self, request: EndSessionsRequest, client_address: str = "") -> EndSessionsResponse:
+    def end(self, request: EndSessionsRequest, origin: Origin = HERE) -> EndSessionsResponse:
         scope = request.WhichOneof("scope")
         now_ms = self._clock.now_ms()
         violations = AdminViolations()
@@ -98,19 +99,17 @@ class SessionCalls:
             violations.add("continue_token", "not the continue_token of an answer before")
         violations.raise_if_any()
         if scope == "session_handle":
-            ended = self._manager.end_session(request.session_handle, client_address=client_address)
+            ended = self._manager.end_session(request.session_handle, origin=origin)
             return EndSessionsResponse(sessions_ended=ended)
         if scope == "account":
             account = self._store.read(lambda tx: self._account(tx, request))
-            ended = self._manager.end_sessions_of_account(account, client_address=client_address)
+            ended = self._manager.end_sessions_of_account(account, origin=origin)
             return EndSessionsResponse(sessions_ended=ended)
         # Else an AppId that is mistyped would look like one whose sessions have ended.
         if not token and self._apps.get(request.app_id) is None:
             self._store.read(lambda tx: self._require_session(tx, request.app_id))
         begun_by_ms = int(token) if token else now_ms
-        some = self._manager.end_some_of_app(
-            request.app_id, begun_by_ms=begun_by_ms, client_address=client_address
-        )
+        some = self._manager.end_some_of_app(request.app_id, begun_by_ms=begun_by_ms, origin=origin)
         return EndSessionsResponse(
             sessions_ended=some.sessions_ended, more=some.more, continue_token=str(begun_by_ms)
         )

@@ -1,0 +1,145 @@
+"""Certificates of two sides: whether the gateway and the server would accept each other's."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Iterator
+
+from wxauth_client.certificates import read_private_file
+from wxauth_client.credentials import TOKEN_FORM
+from wxauth_client.file_watch import FileUnusable
+from wxauth_server.doctor.certificate_form import load_chain, names_of
+from wxauth_server.doctor.findings import (
+    Check,
+    Finding,
+    Installation,
+    ok,
+    problem,
+    skipped,
+    warning,
+)
+from wxauth_server.doctor.handshake import Fault, Ours, rehearse
+from wxauth_server.settings import split_address
+
+_TARGET = re.compile(
+    r"(?:dns:(?://[^/]*/)?|ipv4:|ipv6:)?(?P<host>\[[^\[\]]+\]|[^:/,\[\]]+):(?P<port>[0-9]{1,5})"
+)
+
+#: What mends each fault that certificates can have.
+CURES = {
+    Fault.EXPIRED: "renew it",
+    Fault.NOT_YET: "look at the clocks of both machines",
+    Fault.UNTRUSTED: "give the certificate of the authority that issued it as "
+    "gateway.credentials.ca_file, and the whole chain as grpc.tls.certificate_file",
+    Fault.NAME: "set gateway.credentials.server_name to one of its names, or ask the authority "
+    "for one with this name",
+    Fault.USE: "ask the authority for one of a server (serverAuth)",
+    Fault.WEAK: "ask the authority for one with a key of 2048 bits or more and SHA-256",
+    Fault.ASKS: "give gateway.credentials.certificate_file and key_file, of an authority in the "
+    "server's grpc.tls.client_ca_file",
+}
+
+
+def check_trust(installation: Installation) -> Iterator[Finding]:
+    yield _names(installation)
+    yield _token(installation)
+    yield _rehearsal(installation)
+
+
+def host_and_port(target: str) -> tuple[str, int] | None:
+    """Of a gRPC target, without brackets; None for one that names no single host."""
+    found = _TARGET.fullmatch(target)
+    if found is None:
+        return None
+    return found["host"].removeprefix("[").removesuffix("]"), int(found["port"])
+
+
+def _names(installation: Installation) -> Finding:
+    grpc = installation.configuration.grpc
+    if grpc.tls is None:
+        return skipped(Check.GRPC_NAMES, "grpc.tls names no certificate")
+    chain = load_chain(grpc.tls.certificate_file)
+    if not chain:
+        return skipped(Check.GRPC_NAMES, "the certificate cannot be read")
+    names = names_of(chain[0])
+    shown = ", ".join(names) or "none"
+    host, _ = split_address(grpc.listen)
+    if _is_address(host):
+        # Which of the machine's names clients use, only they know.
+        return ok(Check.GRPC_NAMES, f"clients can reach the server by {shown}")
+    if any(_covers(name, host) for name in names):
+        return ok(Check.GRPC_NAMES, f"{host} is among the certificate's names: {shown}")
+    return warning(
+        Check.GRPC_NAMES,
+        f"grpc.listen says {host}, which is not among the certificate's names: {shown}",
+        "ask the authority for a certificate with this name, or let clients set server_name",
+    )
+
+
+def _token(installation: Installation) -> Finding:
+    ours = installation.configuration.gateway.credentials
+    if ours.token:
+        return ok(Check.CREDENTIALS_TOKEN, "a token is given", "better: in a file, token_file")
+    file = ours.token_file
+    if file is None:
+        return skipped(Check.CREDENTIALS_TOKEN, "gateway.credentials has no token")
+    try:
+        content = read_private_file(file)
+    except FileUnusable as error:
+        return problem(
+            Check.CREDENTIALS_TOKEN,
+            str(error),
+            f"put the token that wxauth callers add printed into {file}, and chmod 600 {file}",
+        )
+    if TOKEN_FORM.fullmatch(content.decode("ascii", errors="replace").strip()) is None:
+        return problem(
+            Check.CREDENTIALS_TOKEN,
+            f"{file} holds no token",
+            "wxauth callers rotate NAME prints another one; put it there and nothing else",
+        )
+    return ok(Check.CREDENTIALS_TOKEN, f"{file} holds a token")
+
+
+def _rehearsal(installation: Installation) -> Finding:
+    check = Check.CREDENTIALS_TRUST
+    settings = installation.configuration.gateway
+    theirs, ours = installation.configuration.grpc.tls, settings.credentials
+    if theirs is None or ours.ca_file is None:
+        return skipped(check, "grpc.tls and gateway.credentials.ca_file are not both set here")
+    found = host_and_port(settings.server)
+    name = ours.server_name or (found[0] if found else "")
+    if not name:
+        return skipped(check, f"{settings.server} does not say the server's name")
+    try:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(theirs.certificate_file, theirs.key_file)
+        if theirs.client_ca_file is not None:
+            server.verify_mode = ssl.CERT_REQUIRED
+            server.load_verify_locations(theirs.client_ca_file)
+        client = Ours(ours.ca_file, ours.certificate_file, ours.key_file).context()
+        fault = rehearse(server, client, name)
+    except (OSError, ValueError):  # an SSLError is the one, a name that is none the other
+        return skipped(check, "the certificates of grpc.tls or gateway.credentials are unusable")
+    if fault is None:
+        return ok(check, f"the gateway and the server accept each other's certificates as {name}")
+    return problem(
+        check,
+        f"as the gateway would see it, reached as {name}, the server {fault.value}",
+        CURES.get(fault, "compare grpc.tls with gateway.credentials (docs/tls.md)"),
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _covers(name: str, host: str) -> bool:
+    """RFC 9525 section 6.3: a wildcard stands for one whole label, the leftmost."""
+    name, host = name.lower(), host.lower().removesuffix(".")
+    return name == host or (name.startswith("*.") and host.partition(".")[2] == name[2:])
