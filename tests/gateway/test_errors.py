@@ -203,7 +203,8 @@ def test_probes(http: httpx.Client, server: ScriptedServer, lost: httpx.Client) 
     assert (lost.get("/healthz").status_code, lost.get("/readyz").status_code) == (200, 503)
     # Only whether this gateway is let in, with the session of nobody.
     assert server.requests("ValidateSession") == [pb.ValidateSessionRequest()]
-    assert len(server.asked) == 1
+    assert server.requests("ListSessions") == [pb.ListSessionsRequest()]
+    assert len(server.asked) == 2
 
 
 def test_no_server(lost: httpx.Client) -> None:

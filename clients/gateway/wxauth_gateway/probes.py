@@ -5,7 +5,12 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from wxauth_client import ServerUnreachable
+from wxauth_client import (
+    CallerForbidden,
+    CallerUnauthenticated,
+    ServerUnreachable,
+    WxauthError,
+)
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.messages.mapping import EmptyAnswer
 
@@ -16,9 +21,16 @@ def add_routes(api: FastAPI, client: ClientSource) -> None:
         return answer(EmptyAnswer())
 
     async def readyz() -> Response:
-        """The gateway reaches a server that is serving. 503: send no requests here."""
+        """The gateway reaches a server that serves and lets it in. 503: send no requests here."""
         if not await client().ready():
             raise ServerUnreachable("not ready")
+        try:
+            # Refused before it is looked up: what is asked is whether a gateway asks.
+            await client().list_sessions("")
+        except (CallerForbidden, CallerUnauthenticated, ServerUnreachable):
+            raise
+        except WxauthError:
+            pass
         return answer(EmptyAnswer())
 
     api.add_api_route(
