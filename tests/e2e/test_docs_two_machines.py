@@ -68,9 +68,12 @@ def machines(
         shutil.copy(auth / file, shop)  # as scp does
     with running("serve", "--grpc", "0.0.0.0:0", cwd=auth) as serving:
         server = f"localhost:{ready(serving).rpartition(':')[2]}"
-        variables = {"WXAUTH_CA_FILE": "ca.pem", "WXAUTH_TOKEN_FILE": "gateway.token"}
-        arguments = ("gateway", "--server", server, "--http", "127.0.0.1:0")
-        with running(*arguments, cwd=shop, variables=variables) as gateway:
+        variables = {
+            "WXAUTH_GATEWAY__SERVER": server,
+            "WXAUTH_CA_FILE": "ca.pem",
+            "WXAUTH_TOKEN_FILE": "gateway.token",
+        }
+        with running("gateway", "--http", "127.0.0.1:0", cwd=shop, variables=variables) as gateway:
             yield Machines(auth, shop, server, ready(gateway))
 
 
@@ -87,6 +90,7 @@ def test_the_walk_through(machines: Machines, sandbox: RunningSandbox) -> None:
     ask = f"\nprint(user_of({session_id!r}))\n"
     python = machines.here(snippet(PAGE, "orders"))
     for file in ("ca.pem", "orders.token"):
+        assert f'"{file}"' in python
         python = python.replace(f'"{file}"', repr(str(machines.shop / file)))
     assert run_python(python + ask + "auth.close()\n") == "10001\n"
     may_not = "\ntry:\n    auth.login('x')\nexcept Exception as e:\n    print(type(e).__name__)\n"

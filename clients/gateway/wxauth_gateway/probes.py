@@ -5,12 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from wxauth_client import (
-    CallerForbidden,
-    CallerUnauthenticated,
-    ServerUnreachable,
-    WxauthError,
-)
+from wxauth_client import RequestInvalid, ServerUnreachable, SessionInvalid
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.messages.mapping import EmptyAnswer
 
@@ -27,9 +22,7 @@ def add_routes(api: FastAPI, client: ClientSource) -> None:
         try:
             # Refused before it is looked up: what is asked is whether a gateway asks.
             await client().list_sessions("")
-        except (CallerForbidden, CallerUnauthenticated, ServerUnreachable):
-            raise
-        except WxauthError:
+        except (SessionInvalid, RequestInvalid):
             pass
         return answer(EmptyAnswer())
 
