@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 #: What stands in the directory of write_certificates afterwards.
@@ -17,6 +17,13 @@ CA, SERVER, SERVER_KEY = "ca.pem", "server.pem", "server.key"
 
 _PEM = serialization.Encoding.PEM
 _DAY = datetime.timedelta(days=1)
+
+PrivateKey = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +53,19 @@ class Authority:
         file: str = "",
         good_for: datetime.timedelta = _DAY,
         self_signed: bool = False,
+        key: PrivateKey | None = None,
     ) -> Issued:
         """A certificate for DNS names, IP addresses and URIs; `name` alone without `names`.
 
         Replaces what was issued to the same file before. A negative `good_for` has expired.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        issuer, issuer_key = (name, key) if self_signed else (self._name, self._key)
-        made = _certificate(name, key, issuer, issuer_key, names or (name,), good_for=good_for)
+        own = key or ec.generate_private_key(ec.SECP256R1())
+        issuer, issuer_key = (name, own) if self_signed else (self._name, self._key)
+        made = _certificate(name, own, issuer, issuer_key, names or (name,), good_for=good_for)
         issued = Issued(
             self._directory / f"{file or name}.pem", self._directory / f"{file or name}.key"
         )
-        _replace(issued.key, _key_bytes(key))
+        _replace(issued.key, _key_bytes(own))
         _replace(issued.certificate, made.public_bytes(_PEM))
         return issued
 
@@ -75,17 +83,15 @@ def _replace(file: Path, content: bytes) -> None:
     new.replace(file)
 
 
-def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        _PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
+def _key_bytes(key: PrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def _certificate(
     name: str,
-    key: ec.EllipticCurvePrivateKey,
+    key: PrivateKey,
     issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer_key: PrivateKey,
     names: tuple[str, ...],
     *,
     good_for: datetime.timedelta = _DAY,
@@ -105,7 +111,8 @@ def _certificate(
     if names:
         alternatives = x509.SubjectAlternativeName([_general_name(one) for one in names])
         builder = builder.add_extension(alternatives, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
+    has_hash = isinstance(issuer_key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey))
+    return builder.sign(issuer_key, hashes.SHA256() if has_hash else None)
 
 
 def _general_name(name: str) -> x509.GeneralName:

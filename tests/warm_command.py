@@ -43,6 +43,7 @@ def _load() -> None:
     """What most commands import; no gRPC, whose threads a fork would lose."""
     import wxauth_server.accounts.imports.importing
     import wxauth_server.cli.commands
+    import wxauth_server.development_ca
     import wxauth_server.key_rotation
     import wxauth_server.rpc.admin_calls
     import wxauth_server.store.opening  # noqa: F401 - they are loaded, that is all

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 from pathlib import Path
 
 from wxauth_client.credentials import TOKEN_FORM
+from wxauth_client.file_watch import FileUnusable
+from wxauth_client.guarded_file import FileMissing, read_guarded_file
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME
 from wxauth_server.callers.tokens import ADMIN_PREFIX, digest_of, new_token
 from wxauth_server.private_file import locked_directory, replace_private_file
 
-FILE_NAME = "admin.token"
+#: Its owner is known by the name of the file.
+FILE_NAME = SERVER_ADMIN_NAME
 
-# What is longer is not read to its end.
-_MAX_FILE_BYTES = 1_024
+_EXPOSED = (
+    "can be read by others (mode {mode}): run chmod 600 on it, or remove it and start the server "
+    "again for a new one"
+)
 
 
 class AdminTokenUnusable(Exception):
@@ -58,20 +63,13 @@ def read_token(path: Path) -> str:
     Raises: AdminTokenUnusable when it is missing, readable by others, or no token.
     """
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(_MAX_FILE_BYTES)
-    except FileNotFoundError:
+        content, _ = read_guarded_file(path, forbidden=0o077, exposed=_EXPOSED)
+    except FileMissing:
         raise AdminTokenUnusable(
             f"{path} does not exist: a server makes it in its data directory when it starts"
         ) from None
-    except OSError as error:
-        raise AdminTokenUnusable(f"{path} cannot be read: {error.strerror}") from None
-    if mode & 0o077:
-        raise AdminTokenUnusable(
-            f"{path} can be read by others (mode {mode:04o}): run chmod 600 on it, or remove it "
-            "and start the server again for a new one"
-        )
+    except FileUnusable as problem:
+        raise AdminTokenUnusable(str(problem)) from None
     token = content.strip().decode("ascii", errors="replace")
     if not token.startswith(ADMIN_PREFIX) or TOKEN_FORM.fullmatch(token) is None:
         raise AdminTokenUnusable(

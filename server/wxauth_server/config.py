@@ -169,7 +169,7 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
     except (SettingsError, ValidationError) as error:
         raise ConfigurationError(_describe(error)) from None
     except ValueError as problem:  # of Credentials.from_environment: ours, names no value
-        raise ConfigurationError(f"a variable WXAUTH_… of who calls: {problem}") from None
+        raise ConfigurationError(str(problem)) from None
     if configuration.is_development and configuration.wechat.base_url == WECHAT_URL:
         base_url = {"base_url": f"http://{SANDBOX_LISTEN}"}
         sandbox = configuration.wechat.model_copy(update=base_url)

@@ -18,12 +18,13 @@ import json
 import os
 import re
 import secrets
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from wxauth_client.file_watch import FileUnusable
+from wxauth_client.guarded_file import FileMissing, read_guarded_file
 from wxauth_server.private_file import locked_directory, replace_private_file
 
 #: 256 bits: the output size of HMAC-SHA-256 (RFC 2104 section 3), an AES-256 key.
@@ -35,6 +36,7 @@ _CHECKED_TEXT = b"wxauth\0check value of a key"
 _FORMAT = 1
 _ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 FILE_NAME = "keyring.json"
+_EXPOSED = "can be read by others (mode {mode}): run chmod 600 on it first"
 
 
 class Purpose(StrEnum):
@@ -222,18 +224,11 @@ def create_keyring(path: Path) -> KeyRing:
 def _read(path: Path) -> tuple[os.stat_result, KeyRing]:
     """The ring of a file, and whose the file is."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read()
-    except FileNotFoundError:
+        content, status = read_guarded_file(path, forbidden=0o077, exposed=_EXPOSED)
+    except FileMissing:
         raise KeyRingUnusable(f"{path} does not exist: run wxauth keys init") from None
-    except OSError as error:
-        raise KeyRingUnusable(f"{path} cannot be read: {error.strerror}") from None
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        raise KeyRingUnusable(
-            f"{path} can be read by others (mode {mode:04o}): run chmod 600 on it first"
-        )
+    except FileUnusable as problem:
+        raise KeyRingUnusable(str(problem)) from None
     try:
         document = json.loads(content)
         if document["format"] != _FORMAT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -55,3 +56,12 @@ def set_up_logs(format: Literal["json", "text"], level: str) -> None:  # noqa: A
         logging.getLogger(name).setLevel(logging.WARNING)
     # And this one even as a WARNING, when an answer has malformed headers.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+
+def trace_without_text(error: BaseException) -> list[str]:
+    """Where an exception came from and its class; never its text, which may hold a secret."""
+    frames = [
+        f"{frame.filename}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return [*frames, type(error).__qualname__]

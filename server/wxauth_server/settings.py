@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from wxauth_client.certificates import ServerTls
+from wxauth_client.target import is_loopback, split_address
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import ThrottleLimits
@@ -252,19 +253,3 @@ class AppSettings(_Table):
                 f"apps: the secret of {self.app_id} is not one line of 1 to 128 ASCII characters"
             )
         return secret
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host that split_address gave."""
-    return host in {"127.0.0.1", "localhost", "[::1]"}
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """host:port as its parts; port 0 means any free one.
-
-    Raises: ValueError.
-    """
-    host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
-        raise ValueError("not an address; write it as 127.0.0.1:50051")
-    return host, int(port)

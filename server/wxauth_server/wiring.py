@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from wxauth_client.file_watch import INTERVAL_S
+from wxauth_client.file_watch import FileWatch
 from wxauth_server.accounts.passwords import PasswordHasher
 from wxauth_server.accounts.passwords.hashes_in_pool import HashesInPool
 from wxauth_server.accounts.sources.opening import close_sources, open_sources
@@ -32,10 +32,11 @@ from wxauth_server.auth.user_data import UserDataFlow
 from wxauth_server.auth.validate_session import SessionValidator
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.auth.wechat_calls import WeChatCalls
-from wxauth_server.callers.watching import watch_callers, watch_server_certificates
+from wxauth_server.callers.watching import follow, watch_callers, watch_server_certificates
 from wxauth_server.clock import Clock, SystemClock
 from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
+from wxauth_server.logs import trace_without_text
 from wxauth_server.pools import Pools
 from wxauth_server.rpc.admin_calls import AdminCalls
 from wxauth_server.rpc.admin_service import AdminServicer
@@ -185,6 +186,11 @@ class Server:
             certificates=self._certificates,
         )
 
+    @property
+    def caller_count(self) -> int:
+        """How many callers the file names, as of the last look."""
+        return len(self._callers.value.callers)
+
     async def start(self) -> int:
         """Serve; the port that is listened on.
 
@@ -200,8 +206,11 @@ class Server:
         self.eraser.start()
         self.purger.start()
         self.teller.start()
+        watches: list[FileWatch[Any]] = [self._callers]
+        if self._certificates is not None:
+            watches.append(self._certificates)
         self._readiness = asyncio.create_task(self._watch_store())
-        self._file_looks = asyncio.create_task(self._watch_files())
+        self._file_looks = asyncio.create_task(follow(watches))
         return port
 
     async def stop(self) -> None:
@@ -222,22 +231,16 @@ class Server:
         """Be healthy while the store can be read; WeChat's troubles do not count."""
         while True:
             await asyncio.sleep(READINESS_INTERVAL_S)
+            serving = True
             try:
                 await self._reads.read(_NO_SESSION)
             except AuthError:
-                await self._rpc.set_serving(serving=False)
-            else:
-                await self._rpc.set_serving(serving=True)
-
-    async def _watch_files(self) -> None:
-        """Follow the files of callers and certificates; a thread of its own, disks can hang."""
-        with ThreadPoolExecutor(1, "files") as thread:
-            loop = asyncio.get_running_loop()
-            while True:
-                await asyncio.sleep(INTERVAL_S)
-                await loop.run_in_executor(thread, self._callers.refresh)
-                if self._certificates is not None:
-                    await loop.run_in_executor(thread, self._certificates.refresh)
+                serving = False
+            except Exception as error:  # noqa: BLE001 - of ours; the watch goes on
+                trace = trace_without_text(error)
+                log.error("internal error", extra={"trace": trace})  # noqa: TRY400 - no text
+                serving = False
+            await self._rpc.set_serving(serving=serving)
 
     async def _close(self) -> None:
         await close_sources(self._sources)

@@ -1,28 +1,23 @@
-"""Certificates and tokens of a client are exchanged while it calls, and no call fails."""
+"""A token of a client is exchanged, and no call fails.
+
+For its certificates that is proved by tests/fault/test_client_exchange.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import Authority
 from tests.contract.client_twins import KINDS, Ask, one_client
-from tests.contract.exchanging_clients import TAKEN_OVER, listening
-from tests.contract.secured_clients import Where, caller, caller_token, secured_server, shown
+from tests.contract.secured_clients import Where, caller_token, secured_server, shown
 from tests.running_server import FakeClock
 from tests.sandbox_server import RunningSandbox
-from wxauth_client import CallerUnauthenticated, SessionInvalid, WxauthError, file_watch
+from wxauth_client import CallerUnauthenticated, SessionInvalid, file_watch
 from wxauth_server.callers.caller import Caller, CallerToken, Role
 from wxauth_server.callers.tokens import digest_of
-
-EXCHANGES = 20
-CALLING = 3
 
 
 @pytest.fixture(params=KINDS)
@@ -33,59 +28,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 def validate(ask: Ask) -> None:
     with pytest.raises(SessionInvalid):
         ask("validate", "wxs_nobody", timeout_s=5)
-
-
-@contextmanager
-def under_calls(ask: Ask) -> Iterator[list[WxauthError]]:
-    """Calls by CALLING threads until the block ends; gives those that failed."""
-    failed: list[WxauthError] = []
-    over = threading.Event()
-
-    def call() -> None:
-        while not over.is_set():
-            try:
-                ask("validate", "wxs_nobody", timeout_s=5)
-            except SessionInvalid:
-                continue
-            except WxauthError as error:
-                failed.append(error)
-
-    with ThreadPoolExecutor(CALLING) as threads:
-        calls = [threads.submit(call) for _ in range(CALLING)]
-        try:
-            yield failed
-        finally:
-            over.set()
-        for each in calls:
-            each.result()
-
-
-def test_certificates_exchanged_under_calls(
-    kind: str,
-    tmp_path: Path,
-    sandbox: RunningSandbox,
-    server_loop: asyncio.AbstractEventLoop,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(file_watch, "INTERVAL_S", 0.01)
-    authority = Authority(tmp_path)
-    served = authority.issue("server", "127.0.0.1")
-    names = [f"orders-{number}.internal" for number in range(2)]
-    callers = [
-        caller(f"orders-{n}", Role.SERVICE, certificate=name) for n, name in enumerate(names)
-    ]
-    own = authority.issue(names[0], file="own")
-    where = Where(tmp_path, sandbox, server_loop)
-    with (
-        listening() as said,
-        secured_server(where, served, *callers, client_ca=authority.ca) as address,
-        one_client(kind, address, server_loop, credentials=shown(authority, own)) as ask,
-        under_calls(ask) as failed,
-    ):
-        for number in range(1, EXCHANGES + 1):
-            authority.issue(names[number % 2], file="own")
-            said.wait_for(TAKEN_OVER, number)
-    assert failed == []
 
 
 def test_a_token_exchanged_between_calls(

@@ -16,6 +16,8 @@ from wxauth_client import (
     RequestInvalid,
     ServerUnreachable,
 )
+from wxauth_client.aio_connection import AsyncLink
+from wxauth_client.connection import Link
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,36 @@ def test_not_ready_when_closed(
         assert ask("ready", 5) is True
         ask("close")
         assert ask("ready", 5) is False
+
+
+def test_not_ready_when_closed_between_its_two_questions(
+    server: ScriptedServer, server_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing outside a client can choose that moment."""
+    serves, aio_serves = Link.serves, AsyncLink.serves
+    client = AuthClient(server.address)
+
+    def serves_and_closes(link: Link, timeout_s: float) -> bool:
+        said = serves(link, timeout_s)
+        client.close()
+        return said
+
+    monkeypatch.setattr(Link, "serves", serves_and_closes)
+    assert client.ready(5) is False
+
+    async def closed() -> bool:
+        client = AsyncAuthClient(server.address)
+
+        async def serves_and_closes(link: AsyncLink, timeout_s: float) -> bool:
+            said = await aio_serves(link, timeout_s)
+            await client.close()
+            return said
+
+        monkeypatch.setattr(AsyncLink, "serves", serves_and_closes)
+        return await client.ready(5)
+
+    assert asyncio.run_coroutine_threadsafe(closed(), server_loop).result(30) is False
+    assert server.requests("ValidateSession") == []
 
 
 def test_a_server_that_is_leaving_gets_no_calls(ask: Ask, server: ScriptedServer) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 
+import grpc
 import pytest
 
 from tests.certificates import Authority, Issued
 from tests.contract.client_twins import KINDS, asker
 from tests.contract.secured_clients import Where, caller, caller_token, secured_server, shown
+from tests.keys_of_certificates import DEAD_KEYS
 from tests.running_server import running_server
 from tests.sandbox_server import RunningSandbox
 from wxauth_client import Credentials, ServerUnreachable, SessionInvalid
@@ -41,6 +44,9 @@ class World:
             "TLS": None,
             "a certificate": self.own,
             "an expired certificate": self.authority.issue("old", good_for=past),
+            "a certificate of Ed25519": self.authority.issue(
+                "orders.internal", file="ed25519", key=DEAD_KEYS["Ed25519"]()
+            ),
             "a rogue certificate": self.rogue.issue("orders.internal", file="rogue-orders"),
         }
         if given == "plaintext":
@@ -56,7 +62,6 @@ class World:
         served = {
             "good": lambda: issue("good", "127.0.0.1"),
             "named": lambda: issue("named", "wxauth.internal"),
-            "expired": lambda: issue("expired", "127.0.0.1", good_for=timedelta(days=-1)),
             "self-signed": lambda: issue("self", "127.0.0.1", self_signed=True),
             "mutual": lambda: issue("mutual", "127.0.0.1"),
         }
@@ -65,10 +70,21 @@ class World:
                 self._where.directory / "plaintext", self._where.sandbox, self._where.loop
             )
             return self._stack.enter_context(running).address
+        if server == "expired":
+            return self._outlived(issue("expired", "127.0.0.1", good_for=timedelta(days=-1)))
         client_ca = self.authority.ca if server == "mutual" else None
         return self._stack.enter_context(
             secured_server(self._where, served[server](), *callers, client_ca=client_ca)
         )
+
+    def _outlived(self, own: Issued) -> str:
+        """A server whose certificate has ended while it ran: ours would not start with it."""
+        server = grpc.server(self._stack.enter_context(ThreadPoolExecutor(1)))
+        pair = (own.key.read_bytes(), own.certificate.read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        server.start()
+        self._stack.callback(lambda: server.stop(None).wait())
+        return f"127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +122,7 @@ def test_who_trust_each_other(
         ("plaintext", "TLS", "a server without TLS listens there"),
         ("good", "plaintext", "hung up at once: if it speaks TLS, give ca_file"),
         ("mutual", "TLS", "if it asks for certificates, give certificate_file and key_file"),
+        ("mutual", "a certificate of Ed25519", "gRPC does not use the key of this client's"),
         ("mutual", "a rogue certificate", "may not accept this client's certificate"),
         ("mutual", "an expired certificate", "may not accept this client's certificate"),
     ],

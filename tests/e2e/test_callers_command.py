@@ -124,6 +124,10 @@ def test_json(tmp_path: Path) -> None:
     shop = ("callers", "add", "shop", "--role", "service", "--output", "shop.token", "--json")
     assert json.loads(said(wxauth(*shop, cwd=tmp_path))[0])["token"] is None
 
+    again = json.loads(said(wxauth("callers", "rotate", "orders", "--json", cwd=tmp_path))[0])
+    assert again.pop("token") != token
+    assert again == made
+
 
 def test_a_caller_with_a_certificate_has_no_token(tmp_path: Path) -> None:
     names = ("gateway.internal", "spiffe://shop.example/gateway")

@@ -13,7 +13,7 @@ from tests.canary import CANARY
 from tests.command_data import ANY_PORT, CHEAP
 from tests.e2e.test_docs import DOCS, Stack, commands_of, run_in_one_shell, same
 from tests.running_server import refused as refusal
-from tests.wxauth_command import ready, running, wxauth
+from tests.wxauth_command import listed, ready, running, wxauth
 from wxauth.v1.admin_service_pb2 import ListAccountsRequest
 from wxauth.v1.admin_service_pb2_grpc import AdminServiceStub
 from wxauth.v1.auth_service_pb2 import LogoutRequest, ValidateSessionRequest
@@ -35,6 +35,9 @@ class Served:
     def callers(self, *arguments: str) -> None:
         done = wxauth("callers", *arguments, cwd=self._cwd)
         assert (done.returncode, done.stdout) == (0, "")
+
+    def names(self) -> list[str]:
+        return [row["name"] for row in listed("callers", "list", cwd=self._cwd)]
 
     def token(self, *arguments: str) -> str:
         """What a command writes with --output."""
@@ -70,19 +73,22 @@ class Served:
         deadline = time.monotonic() + FOLLOWS_S
         while (answer := self.validates(token)) != reason:
             assert time.monotonic() < deadline, f"still {answer}"
+            time.sleep(0.02)
 
 
 def _proof(token: str) -> tuple[tuple[str, str]]:
     return (("authorization", f"Bearer {token}"),)
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    (tmp_path / "wxauth.toml").write_text("[grpc]\nlame_duck_s = 0\nrequire_callers = true\n")
-    assert wxauth("callers", "add", "gateway", "--role", "gateway", cwd=tmp_path).returncode == 0
-    with running("serve", "--grpc", ANY_PORT, cwd=tmp_path, variables=CHEAP) as server:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Each test has callers with names of its own."""
+    cwd = tmp_path_factory.mktemp("served")
+    (cwd / "wxauth.toml").write_text("[grpc]\nlame_duck_s = 0\nrequire_callers = true\n")
+    assert wxauth("callers", "add", "gateway", "--role", "gateway", cwd=cwd).returncode == 0
+    with running("serve", "--grpc", ANY_PORT, cwd=cwd, variables=CHEAP) as server:
         with grpc.insecure_channel(ready(server)) as channel:
-            yield Served(tmp_path, channel)
+            yield Served(cwd, channel)
         assert server.stop() == 0
         assert "Traceback" not in server.said()
 
@@ -110,20 +116,20 @@ def test_a_server_that_runs_follows_each_change(served: Served) -> None:
 
 
 def test_an_old_token_ends_by_itself(served: Served) -> None:
-    first = served.token("add", "orders", "--role", "service")
+    first = served.token("add", "shop", "--role", "service")
     served.soon_validates(first, LET_IN)
-    second = served.token("rotate", "orders", "--old-good-for", "1s")
+    second = served.token("rotate", "shop", "--old-good-for", "1s")
     served.soon_validates(second, LET_IN)
     served.soon_validates(first, UNKNOWN)
     assert served.validates(second) == LET_IN
 
 
 def test_the_last_caller_can_be_revoked(served: Served) -> None:
-    first = served.token("add", "orders", "--role", "service")
-    served.soon_validates(first, LET_IN)
-    served.callers("revoke", "orders")
-    served.callers("revoke", "gateway")
-    served.soon_validates(first, UNKNOWN)
+    last = served.token("add", "last", "--role", "service")
+    served.soon_validates(last, LET_IN)
+    for name in served.names():
+        served.callers("revoke", name)
+    served.soon_validates(last, UNKNOWN)
 
 
 def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:

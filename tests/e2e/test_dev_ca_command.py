@@ -56,7 +56,7 @@ def test_callers_with_tokens(tmp_path: Path) -> None:
 
 
 def test_callers_with_certificates(tmp_path: Path) -> None:
-    clients = ("gateway", "orders", "admin-of-shanghai", "orders")
+    clients = ("orders", "gateway", "admin", "admin-of-shanghai", "orders", "gateway-logs")
     printed = said(tmp_path, "ca", *(word for name in clients for word in ("--client", name)))
     ca = tmp_path / "ca"
     configuration = configuration_in(printed)
@@ -69,10 +69,37 @@ def test_callers_with_certificates(tmp_path: Path) -> None:
         key_file=ca / "gateway.key",
     )
     assert [line for line in printed.splitlines() if line.startswith("wxauth ")] == [
-        "wxauth callers add gateway --role gateway --certificate-name gateway",
         "wxauth callers add orders --role service --certificate-name orders",
-        "wxauth callers add admin-of-shanghai --role admin --certificate-name admin-of-shanghai",
+        "wxauth callers add gateway --role gateway --certificate-name gateway",
+        "wxauth callers add admin --role admin --certificate-name admin",
+        # A name that only begins like a role says nothing: the least is taken.
+        *(
+            f"wxauth callers add {name} --role service --certificate-name {name}"
+            for name in ("admin-of-shanghai", "gateway-logs")
+        ),
     ]
+    assert Credentials.from_environment(variables_in(printed)) == Credentials(
+        ca_file=ca / "ca.pem",
+        certificate_file=ca / "gateway-logs.pem",
+        key_file=ca / "gateway-logs.key",
+    )
+
+
+def test_certificates_of_others_than_the_gateway(tmp_path: Path) -> None:
+    """A gateway that had that of orders would be let in for what a service may do only."""
+    printed = said(tmp_path, "ca", "--client", "orders")
+    configuration = configuration_in(printed)
+    assert configuration.grpc.tls is not None
+    assert configuration.grpc.tls.client_ca_file == tmp_path / "ca" / "ca.pem"
+    assert configuration.gateway.credentials == Credentials(ca_file=tmp_path / "ca" / "ca.pem")
+    assert [line for line in printed.splitlines() if "--client gateway" in line]
+
+
+def test_the_certificate_of_the_gateway_alone(tmp_path: Path) -> None:
+    printed = said(tmp_path, "ca", "--client", "gateway")
+    assert set(variables_in(printed)) == {"WXAUTH_CA_FILE"}
+    assert configuration_in(printed).gateway.credentials.certificate_file is not None
+    assert "--client gateway makes" not in printed
 
 
 def test_again_it_exchanges_what_is_asked_for(tmp_path: Path) -> None:
@@ -83,6 +110,7 @@ def test_again_it_exchanges_what_is_asked_for(tmp_path: Path) -> None:
     first = files()
     printed = said(tmp_path, "ca", "--client", "gateway")
     assert "[grpc.tls]" not in printed
+    assert f"grpc.tls.client_ca_file: {tmp_path / 'ca' / 'ca.pem'}" in printed
     second = files()
     assert {name for name in first if first[name] != second[name]} == {"gateway.key", "gateway.pem"}
     said(tmp_path, "ca", "--server", "example.com", "--days", "1")

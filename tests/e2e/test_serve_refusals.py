@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,23 +20,30 @@ APP = "[[apps]]\napp_id = 'wx0123456789abcdef'\napp_secret_file = 'secret'\n"
 TLS = "tls = { certificate_file = 'server.pem', key_file = 'server.key' }\n"
 
 
-@pytest.fixture
-def complete(tmp_path: Path) -> Path:
-    """A directory that lacks nothing: what a test takes away is what is refused."""
-    make_data(tmp_path)
-    Authority(tmp_path).issue("server", "127.0.0.1")
-    (tmp_path / "secret").write_text(CANARY.keep("made up for the refusals"))
-    (tmp_path / "secret").chmod(0o600)
-    (tmp_path / "wxauth.toml").write_text(
+@pytest.fixture(scope="module")
+def lacks_nothing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("complete")
+    make_data(made)
+    Authority(made).issue("server", "127.0.0.1")
+    (made / "secret").write_text(CANARY.keep("made up for the refusals"))
+    (made / "secret").chmod(0o600)
+    (made / "wxauth.toml").write_text(
         f"[grpc]\nlisten = '{ANYWHERE}'\nlame_duck_s = 0\n{TLS}"
         f"[gateway]\nlisten = '{ANYWHERE}'\nserver = '127.0.0.1:1'\n{TLS}"
         "[gateway.credentials]\nca_file = 'ca.pem'\ntoken_file = 'gateway.token'\n" + APP
     )
     added = wxauth(
-        "callers", "add", "gateway", "--role", "gateway", "--output", "gateway.token", cwd=tmp_path
+        "callers", "add", "gateway", "--role", "gateway", "--output", "gateway.token", cwd=made
     )
     assert added.returncode == 0
-    CANARY.keep((tmp_path / "gateway.token").read_text().strip())
+    CANARY.keep((made / "gateway.token").read_text().strip())
+    return made
+
+
+@pytest.fixture
+def complete(lacks_nothing: Path, tmp_path: Path) -> Path:
+    """A directory that lacks nothing: what a test takes away is what is refused."""
+    shutil.copytree(lacks_nothing, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

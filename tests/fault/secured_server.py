@@ -24,7 +24,7 @@ from tests.fault.serving import ChildProcess
 from tests.fault.unprotected import replace
 from wxauth_client.file_watch import INTERVAL_S
 from wxauth_server import wiring
-from wxauth_server.callers import callers_file
+from wxauth_server.callers import callers_file, watching
 from wxauth_server.callers.caller import Caller, CallerBook, CallerToken, Role
 from wxauth_server.callers.tokens import CALLER_PREFIX, digest_of, new_token
 from wxauth_server.callers.watching import watch_callers
@@ -97,7 +97,7 @@ def _callers_of_the_start() -> None:
 
 
 async def serve(configuration: Configuration, look_every_s: float) -> None:
-    replace(wiring, "INTERVAL_S", look_every_s)
+    replace(watching, "INTERVAL_S", look_every_s)
     server = wiring.Server(configuration)
     print(await server.start(), flush=True)
     await asyncio.to_thread(sys.stdin.buffer.read)

@@ -21,6 +21,7 @@ import pytest
 
 from tests.bench.seeded_sessions import seed_sessions
 from tests.certificates import Authority
+from tests.contract.exchanging_clients import TAKEN_OVER
 from tests.fault.secured_server import SecuredOptions, SecuredServer, write_callers
 from tests.fault.steady_load import (
     PATIENCE_S,
@@ -39,8 +40,6 @@ EXCHANGES = 20
 TASKS = 3
 #: Between two looks at the files in the short form; the long one has the real interval.
 LOOK_EVERY_S = 0.1
-#: The line of the client's log, one for each of the two clients.
-TAKEN_OVER = "calls go to a connection with the new certificates"
 
 
 def _name(number: int) -> str:
@@ -137,6 +136,7 @@ def _reached(count: Callable[[], int], goal: int) -> bool:
 
 
 def _count_takeovers(caplog: pytest.LogCaptureFixture) -> Callable[[], int]:
+    """Each of the two clients says it once for each exchange."""
     caplog.set_level(logging.INFO, "wxauth.client")
     return lambda: sum(record.getMessage() == TAKEN_OVER for record in caplog.records)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from tests.certificates import Authority
 from tests.gateway.running import wait_for
 from tests.gateway.tls_clients import GET, NAME, Serving, admitted, exchange, shown, trusting
-from wxauth_client.certificates import ServerTls
+from wxauth_client.certificates import Certificates, ServerTls
 from wxauth_client.file_watch import FileUnusable
+from wxauth_gateway import https
 from wxauth_gateway.https import FollowingContext
 
 
@@ -79,6 +81,75 @@ def _alarms(caplog: pytest.LogCaptureFixture) -> list[str]:
         for record in caplog.records
         if record.name == "wxauth.files" and record.levelno == logging.ERROR
     ]
+
+
+def test_a_comment_in_another_alphabet(
+    serving: Serving, authority: Authority, tmp_path: Path
+) -> None:
+    """At the start, and in what comes later; the looking goes on after it."""
+    clients = tmp_path / "clients.pem"
+    clients.write_text("# 小程序的代理\n" + authority.ca.read_text(), "utf-8")
+    issued = authority.issue("gw", NAME)
+    proxy = trusting(authority, authority.issue("proxy"))
+    with serving(issued, clients) as address:
+        assert exchange(address, proxy).startswith(b"HTTP/1.1 200 ")
+        for subject in ("Autorität", "代理"):
+            clients.write_text(f"# {subject}\n" + authority.ca.read_text(), "utf-8")
+            authority.issue("gw", NAME)
+            new = issued.certificate.read_text()
+            wait_for(lambda new=new: shown(address) == new)  # type: ignore[misc]
+        assert exchange(address, proxy).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_look_that_fails_in_no_foreseen_way_is_told_and_the_next_one_helps(
+    serving: Serving,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issued = authority.issue("gw", NAME)
+    looks = threading.Semaphore(0)
+
+    def fail(**_files: object) -> NoReturn:
+        looks.release()
+        raise LookupError("what stands in the file")
+
+    with serving(issued) as address:
+        with monkeypatch.context() as broken:
+            broken.setattr(https, "read_certificates", fail)
+            authority.issue("gw", NAME)
+            for _ in range(2):
+                assert looks.acquire(timeout=10)
+        new = issued.certificate.read_text()
+        wait_for(lambda: shown(address) == new)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert told == ["the certificate of the gateway cannot be looked at: LookupError"]
+    assert "what stands" not in caplog.text
+
+
+def test_a_look_that_hangs_holds_up_neither_the_requests_nor_the_stop(
+    serving: Serving, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = threading.Semaphore(0)
+    go_on = threading.Event()
+    read_certificates = https.read_certificates
+
+    def hang(**files: Any) -> Certificates:
+        looking.release()
+        assert go_on.wait(30)
+        return read_certificates(**files)
+
+    with serving(authority.issue("gw", NAME)) as address:
+        monkeypatch.setattr(https, "read_certificates", hang)
+        authority.issue("gw", NAME)
+        assert looking.acquire(timeout=10)
+        assert exchange(address, trusting(authority)).startswith(b"HTTP/1.1 200 ")
+    # The gateway has stopped; that one look is all there was, and no process waits for it.
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "certificate"]
+    assert thread.daemon
+    assert not looking.acquire(blocking=False)
+    go_on.set()
+    thread.join(10)
 
 
 def test_a_pair_that_changes_between_the_check_and_its_use_is_not_used(

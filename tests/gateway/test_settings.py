@@ -27,7 +27,7 @@ def test_off_loopback(listen: str) -> None:
     assert GatewaySettings(listen=listen, plain_http=True).listen == listen
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:8080", "[::1]:8080"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.2:0", "localhost:8080", "[::1]:8080"])
 def test_on_loopback(listen: str) -> None:
     for more in ({}, {"tls": TLS}, {"plain_http": True}):
         assert GatewaySettings.model_validate({"listen": listen, **more}).is_loopback

@@ -1,13 +1,11 @@
-"""Clients that hold connections: each is cut off, and there is a number of them."""
+"""Clients that send or read too slowly: each is cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -15,47 +13,14 @@ import pytest
 
 from tests.certificates import Authority
 from tests.gateway.conftest import Running
+from tests.gateway.held_connections import GET, PATIENCE_S, answer, connected, ended, spoken_to
 from tests.gateway.running import running_gateways, wait_for
-from tests.gateway.tls_clients import Address, Serving
-from tests.scripted_server import ScriptedServer, say
-from wxauth.v1 import auth_service_pb2 as pb
+from tests.gateway.tls_clients import Address, Serving, exchange, trusting
 from wxauth_gateway import edge, http_server, listening
 from wxauth_gateway.settings import GatewaySettings
 
-PATIENCE_S = 10.0
 SHORT_S = 0.1
-GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 ASSET = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def connected(address: Address) -> socket.socket:
-    return socket.create_connection(address, timeout=PATIENCE_S)
-
-
-def ended(connection: socket.socket) -> bool:
-    """Whether the gateway hangs up within PATIENCE_S; reads away what it says before."""
-    try:
-        while connection.recv(65_536):
-            pass
-    except ConnectionResetError:
-        return True
-    except TimeoutError:
-        return False
-    return True
-
-
-def answer(connection: socket.socket) -> bytes:
-    """One answer of /healthz; b"" if the gateway has hung up."""
-    received = b""
-    while not received.endswith(b"\r\n\r\n{}"):
-        try:
-            piece = connection.recv(65_536)
-        except ConnectionResetError:
-            return b""
-        if not piece:
-            return b""
-        received += piece
-    return received
 
 
 @pytest.fixture
@@ -76,14 +41,14 @@ def test_a_handshake_that_does_not_come(
 
 
 def test_300_silent_handshakes_are_all_cut_off_while_others_are_served(
-    https: Address, monkeypatch: pytest.MonkeyPatch
+    https: Address, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "TLS_HANDSHAKE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(listening, "TLS_HANDSHAKE_TIMEOUT_S", 3.0)
     with ExitStack() as stack:
-        began = time.monotonic()
         silent = [stack.enter_context(connected(https)) for _ in range(300)]
+        assert exchange(https, trusting(authority)).startswith(b"HTTP/1.1 200 ")
+        assert not any(spoken_to(connection) for connection in silent)
         assert all(ended(connection) for connection in silent)
-        assert time.monotonic() - began >= 1.0
 
 
 @pytest.mark.parametrize("filler", [b"\r\n", b"\n\n\n"])
@@ -91,10 +56,11 @@ def test_line_ends_between_requests_do_not_keep_a_connection(
     running: Running, monkeypatch: pytest.MonkeyPatch, filler: bytes
 ) -> None:
     """uvicorn stops its timer of idle connections for them, and the parser ignores them."""
-    monkeypatch.setattr(http_server, "HEAD_READ_TIMEOUT_S", SHORT_S)
     with connected(running.address) as connection:
         connection.sendall(GET)
         assert answer(connection)
+        # Not before: it bounds the first request too, which a busy machine delays.
+        monkeypatch.setattr(http_server, "HEAD_READ_TIMEOUT_S", SHORT_S)
         connection.sendall(filler)
         assert ended(connection)
 
@@ -126,7 +92,7 @@ def small(running: Running, server_loop: asyncio.AbstractEventLoop) -> Iterator[
         yield connection
 
 
-@pytest.mark.parametrize("requests", [1, 40], ids=["one answer", "answers in a row"])
+@pytest.mark.parametrize("requests", [1, 16], ids=["one answer", "answers in a row"])
 def test_who_does_not_read_is_cut_off(
     small: socket.socket, monkeypatch: pytest.MonkeyPatch, requests: int
 ) -> None:
@@ -145,95 +111,19 @@ def test_who_does_not_read_is_cut_off(
 
 
 def test_who_reads_slowly_is_served(small: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the pieces comes in time; all of it takes much longer than SEND_TIMEOUT_S."""
-    monkeypatch.setattr(http_server, "SEND_TIMEOUT_S", 0.25)
-    began = time.monotonic()
+    """Each of the pieces comes in time; all of it takes longer than SEND_TIMEOUT_S."""
+    monkeypatch.setattr(http_server, "SEND_TIMEOUT_S", 2.0)
+    longer = threading.Event()
+    timer = threading.Timer(1.5 * http_server.SEND_TIMEOUT_S, longer.set)
     small.sendall(ASSET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    timer.start()
     received = 0
-    while piece := small.recv(16_384):
+    while not longer.wait(0.2):  # the slow client, ten times as fast as it must be
+        goal = received + 49_152
+        while received < goal:
+            piece = small.recv(goal - received)
+            assert piece, "there is more than it reads until then"
+            received += len(piece)
+    while piece := small.recv(65_536):
         received += len(piece)
-        threading.Event().wait(0.002)  # the slow client, not a way to wait for anything
-    assert time.monotonic() - began > 0.5
     assert received > 1_000_000
-
-
-@pytest.fixture
-def three(
-    running: Running, server_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Address]:
-    """A gateway that takes three connections."""
-    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 3)
-    settings = GatewaySettings(server=running.server.address)
-    with running_gateways([settings], server_loop) as [address]:
-        yield address
-
-
-def test_the_longest_idle_one_makes_room(three: Address) -> None:
-    with ExitStack() as stack:
-        first, second, third = (stack.enter_context(connected(three)) for _ in range(3))
-        for connection in (first, second, third, first):
-            connection.sendall(GET)
-            assert answer(connection)
-        fourth = stack.enter_context(connected(three))
-        fourth.sendall(GET)
-        assert answer(fourth)
-        assert ended(second)
-        for connection in (first, third):
-            connection.sendall(GET)
-            assert answer(connection)
-
-
-def test_above_the_number_of_busy_ones_a_connection_is_closed(
-    three: Address, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    go_on = threading.Event()
-    arrived = threading.Semaphore(0)
-
-    def slow(_request: object, _context: object) -> pb.LogoutResponse:
-        arrived.release()
-        assert go_on.wait(PATIENCE_S)
-        return pb.LogoutResponse()
-
-    server.answers["Logout"] = slow
-    request = (
-        b"POST /logout HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wxs_a\r\n"
-        b"Content-Length: 0\r\n\r\n"
-    )
-    with ExitStack() as stack:
-        stack.callback(go_on.set)
-        busy = [stack.enter_context(connected(three)) for _ in range(3)]
-        for connection in busy:
-            connection.sendall(request)
-            assert arrived.acquire(timeout=PATIENCE_S)
-        for _ in range(5):
-            refused = stack.enter_context(connected(three))
-            assert ended(refused)
-        go_on.set()
-        for connection in busy:
-            assert answer(connection).startswith(b"HTTP/1.1 200 ")
-        server.answers["Logout"] = say(pb.LogoutResponse())
-        fourth = stack.enter_context(connected(three))
-        fourth.sendall(request)
-        assert answer(fourth).startswith(b"HTTP/1.1 200 ")
-    told = [message for message in caplog.messages if "connections are open" in message]
-    assert told == ["3 connections are open and busy: new ones are closed. Told once a minute."]
-
-
-def test_handshakes_count_as_connections(
-    authority: Authority, serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 3)
-    issued = authority.issue("gw", "127.0.0.1")
-    with serving(issued) as address, ExitStack() as stack:
-        silent = [stack.enter_context(connected(address)) for _ in range(3)]
-        assert ended(stack.enter_context(connected(address)))
-        for connection in silent:
-            connection.setblocking(False)
-            with pytest.raises(BlockingIOError):  # open still, and nothing said
-                connection.recv(1)
-
-
-def test_there_are_descriptors_left_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    for descriptors, expected in ((1_024, 896), (100, 1), (20_000, 2_000), (-1, 2_000)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _which, soft=descriptors: (soft, soft))
-        assert listening._max_connections() == expected

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority, Issued
+from tests.raw_certificates import issue_raw
 from tests.rpc.known_callers import a_token, bearer, caller
 from tests.rpc.tls_server import TlsServer, tls_server, validate
-from tests.rpc.unusual_certificates import issue_raw
 from tests.running_server import FakeClock, Refusal, refused
 from wxauth_server.callers.caller import Role
 

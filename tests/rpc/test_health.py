@@ -26,6 +26,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 TOKEN = a_token()
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 @pytest.fixture
@@ -117,10 +118,9 @@ def test_known_callers_may_list(guarded: RunningServer) -> None:
 
 
 def test_a_flood_of_checks(guarded: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is beyond the limit is told so; calls of services are not touched."""
+    """Of one connection: it is told so; others and calls of services are not touched."""
     now_s = [time.monotonic() + 10]
-    gate = guarded.server._rpc._health._gate
-    monkeypatch.setattr(gate, "_monotonic_s", lambda: now_s[0])
+    monkeypatch.setattr(guarded.server._rpc._health, "_monotonic_s", lambda: now_s[0])
 
     def check() -> Any:
         return health_of(guarded).Check(health_pb2.HealthCheckRequest(), timeout=10)
@@ -136,6 +136,9 @@ def test_a_flood_of_checks(guarded: RunningServer, monkeypatch: pytest.MonkeyPat
         )
     assert refused(lambda: next(states(guarded))).reason == "OVERLOADED"
     request = ValidateSessionRequest(session_id="x")
+    with grpc.insecure_channel(guarded.address, options=OWN_CONNECTION) as other:
+        stub: Any = health_pb2_grpc.HealthStub(other)
+        stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
     validate: Any = guarded.stub.ValidateSession
     refusal = refused(lambda: validate(request, timeout=10, metadata=bearer(TOKEN)))
     assert refusal.reason == "SESSION_INVALID", "a validation goes on"
@@ -144,16 +147,24 @@ def test_a_flood_of_checks(guarded: RunningServer, monkeypatch: pytest.MonkeyPat
     assert refused(check).reason == "OVERLOADED"
 
 
+@pytest.mark.parametrize("limit", ["WATCHES_OF_CONNECTION", "MOST_WATCHES"])
 def test_there_is_an_end_of_watches(
-    guarded: RunningServer, monkeypatch: pytest.MonkeyPatch
+    guarded: RunningServer, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(health, "MOST_WATCHES", 2)
+    monkeypatch.setattr(health, limit, 2)
     request = health_pb2.HealthCheckRequest(service="no.such.Service")
     watches = [health_of(guarded).Watch(request, timeout=20) for _ in range(2)]
     assert [next(watch).status for watch in watches] == [UNKNOWN, UNKNOWN]
     assert refused(lambda: next(states(guarded))).reason == "OVERLOADED"
+    with grpc.insecure_channel(guarded.address, options=OWN_CONNECTION) as other:
+        stub: Any = health_pb2_grpc.HealthStub(other)
+        watch = stub.Watch(request, timeout=20)
+        if limit == "MOST_WATCHES":
+            assert refused(lambda: next(watch)).reason == "OVERLOADED"
+        else:
+            assert next(watch).status == UNKNOWN
     watches[0].cancel()
-    wait_until(lambda: guarded.server._rpc._health._watches == 1)
+    wait_until(lambda: guarded.server._rpc._health._watches.total() == 1)
     assert next(states(guarded)) == SERVING
 
 

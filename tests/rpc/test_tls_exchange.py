@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.certificates import Authority
+from tests.keys_of_certificates import UNKNOWN_KEYS
 from tests.rpc import raw_http2
 from tests.rpc.known_callers import caller
 from tests.rpc.tls_server import (
@@ -23,7 +23,6 @@ from tests.rpc.tls_server import (
     tls_server,
     validate,
 )
-from tests.rpc.unusual_certificates import issue_raw
 from tests.running_server import refused
 from wxauth_server.callers.caller import Role
 from wxauth_server.rpc import credentials
@@ -130,13 +129,11 @@ def test_what_fails_in_a_handshake_fails_no_handshake(
 def test_a_key_that_grpc_does_not_know(
     server: TlsServer,
     clients: Authority,
-    tmp_path: Path,
     server_loop: asyncio.AbstractEventLoop,
 ) -> None:
-    """OpenSSL does, so it is found good. gRPC keeps the old one, and does not start with it."""
+    """Nobody looked at its kind here. gRPC keeps the old one, and does not start with it."""
     first = issued(server)
-    name = [(7, bytes((127, 0, 0, 1)))]
-    issue_raw(server.authority, tmp_path, "server", name, file="server", curve=ec.SECP256K1())
+    server.authority.issue("server", "127.0.0.1", key=UNKNOWN_KEYS["secp256k1"]())
     assert server.certificates.refresh()
     assert seen(server, clients) == first != issued(server)
     settings = GrpcSettings(listen="127.0.0.1:0")

@@ -207,7 +207,6 @@ def test_300_unfinished_handshakes_are_closed_and_validations_go_on(
     print(f"{load}; closed after {min(hanging.closed_s):.2f} to {max(hanging.closed_s):.2f} s")
     assert len(hanging.closed_s) == SOCKETS
     assert min(hanging.closed_s) > TIMEOUT_S * 0.9
-    assert min(load.calls.values()) > 20
     assert not load.failures
 
 

@@ -111,6 +111,12 @@ def test_a_file_that_holds_no_token_is_left_as_it_is(tmp_path: Path, content: by
     assert path.read_bytes() == content
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE_NAME, 0o600)
+    with pytest.raises(AdminTokenUnusable, match="is no regular file"):
+        server_token(tmp_path)
+
+
 def test_a_file_that_is_not_there_or_none(tmp_path: Path) -> None:
     with pytest.raises(AdminTokenUnusable, match="does not exist"):
         read_token(tmp_path / FILE_NAME)

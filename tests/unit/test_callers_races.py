@@ -77,7 +77,7 @@ def test_a_reader_sees_the_old_or_the_new_one(written: Path) -> None:
 
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
-        for number in range(100):
+        for number in range(40):
             add(written, both[number % 2])
         done.set()
         reading.result(10)

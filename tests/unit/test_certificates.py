@@ -122,8 +122,8 @@ BROKEN: dict[str, tuple[Callable[[Issued], object], str]] = {
     ),
     "empty": (lambda issued: issued.key.write_text(" \n"), r"server\.key is empty"),
     "missing": (lambda issued: issued.key.unlink(), r"server\.key cannot be read: No such file"),
-    "a directory": (a_directory, r"server\.key is not a file|cannot be read: Is a directory"),
-    "a pipe": (a_pipe, r"server\.key is not a file"),
+    "a directory": (a_directory, r"server\.key is no regular file|cannot be read: Is a directory"),
+    "a pipe": (a_pipe, r"server\.key is no regular file"),
     "too long": (
         lambda issued: os.truncate(issued.certificate, 2_000_000),
         r"server\.pem is longer than 1048576 bytes",

@@ -40,7 +40,7 @@ def test_a_secret_is_refused_without_being_repeated(form: str, secret: str, what
         "WXC_" + "a" * 43,
         "wxdec0de0000000001",
         "/srv/wxc_tokens/orders.token",
-        new_session_handle(),
+        pytest.param(new_session_handle(), id="handle"),
         "\udcff",
     ],
 )

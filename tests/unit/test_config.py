@@ -15,6 +15,7 @@ from tests.unit.configured import (
     nothing_set,  # noqa: F401 - a fixture for every test
     refused,
 )
+from wxauth_client.target import split_address
 from wxauth_server.apps import Apps
 from wxauth_server.config import (
     DEMO_APP_ID,
@@ -27,7 +28,6 @@ from wxauth_server.settings import (
     AppSettings,
     ConfigurationError,
     WeChatSettings,
-    split_address,
 )
 
 # --- Where it comes from -------------------------------------------------------------
@@ -216,6 +216,9 @@ def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
         "host:65536",
         "host:5 ",
         "h:²",
+        "h:٣",
+        "::1:50051",
+        "[::1:50051",
     ],
 )
 def test_not_an_address(address: str) -> None:

@@ -27,12 +27,12 @@ ELSEWHERE = [
     "0.0.0.0:50051",
     "[::]:50051",
     "10.0.0.1:50051",
-    "127.0.0.2:50051",
+    "128.0.0.1:50051",
     "example.com:50051",
     "localhost.example.com:50051",
-    "::1:50051",
+    "[::2]:50051",
 ]
-HERE = ["127.0.0.1:0", "localhost:50051", "[::1]:65535"]
+HERE = ["127.0.0.1:0", "127.0.0.2:50051", "localhost:50051", "LOCALHOST:1", "[::1]:65535"]
 
 
 # --- The gRPC server -----------------------------------------------------------------
@@ -47,6 +47,16 @@ def test_other_machines_need_tls(listen: str) -> None:
         part in text
         for part in ("grpc.tls.certificate_file", "grpc.tls.key_file", "wxauth callers add")
     )
+
+
+@pytest.mark.parametrize("listen", ["::1:50051", "2001:db8::1:50051"])
+def test_an_ipv6_address_without_brackets(listen: str) -> None:
+    """It may be on loopback: what is wrong with it is how it is written."""
+    for table in ("grpc", "gateway"):
+        text = refused(f'[{table}]\nlisten = "{listen}"\n')
+        assert text.startswith(
+            f"{table}.listen: not an address; an IPv6 address stands in brackets"
+        )
 
 
 @pytest.mark.parametrize("listen", ELSEWHERE)

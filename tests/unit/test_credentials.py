@@ -110,9 +110,11 @@ def test_a_token_file_is_followed(token_file: Path, monkeypatch: pytest.MonkeyPa
     access = Access("127.0.0.1:50051", Credentials(token_file=token_file), None)
     before = access.metadata()
     token_file.write_text("wxc_ and no token")
+    access.look()
     assert access.metadata() == before
     new = CANARY.keep(new_token(CALLER_PREFIX))
     token_file.write_text(new)
+    access.look()
     assert access.metadata() == (("authorization", f"Bearer {new}"),)
 
 
@@ -170,6 +172,8 @@ ELSEWHERE = [
     "xds:localhost",
     "127.0.0.1:50051@example.com",
     "localhost%2eexample.com:50051",
+    "[::1",
+    "::1]",
     "example.com#localhost",
     "vsock:2:50051",
 ]

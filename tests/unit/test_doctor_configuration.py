@@ -8,12 +8,12 @@ import pytest
 
 from tests.unit.configured import APP, OTHER, SECRET, app, nothing_set
 from tests.unit.examined import Report, do, examined, refused
-from wxauth_server.cli.transport_security import DEBUGGING
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import load_configuration
 from wxauth_server.doctor import examination
 from wxauth_server.doctor.examination import examine
 from wxauth_server.doctor.findings import Check, Finding, Installation, Status
+from wxauth_server.transport_security import DEBUGGING
 
 __all__ = ["nothing_set"]
 

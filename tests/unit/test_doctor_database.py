@@ -15,10 +15,10 @@ import pytest
 from tests.running_server import FakeClock
 from tests.unit.configured import app, nothing_set
 from tests.unit.examined import DATA, do, examined, make_installation, refused
-from wxauth_server.cli.server_lock import only_server
 from wxauth_server.doctor import database
 from wxauth_server.doctor.database import free_space
 from wxauth_server.doctor.findings import Check, Status
+from wxauth_server.server_lock import only_server
 from wxauth_server.store.inspection import InspectionFailed, inspected
 from wxauth_server.store.schema import CODE_VERSION
 from wxauth_server.store.sqlite import SQLiteStore

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
-import threading
 from pathlib import Path
 
 import pytest
 
-from wxauth_client import file_watch
 from wxauth_client.file_watch import FileUnusable, FileWatch
 
 
@@ -170,41 +167,6 @@ def test_links_that_are_exchanged(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO, "wxauth.files")
     assert not watch.refresh()
     assert "number: can be used again" in caplog.messages
-
-
-def test_fresh_looks_at_most_once_in_an_interval(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(file_watch, "INTERVAL_S", math.inf)
-    watched.write("2")
-    assert watched.watch.fresh() == 1
-    monkeypatch.setattr(file_watch, "INTERVAL_S", 0)
-    assert watched.watch.fresh() == 2
-
-
-def test_nobody_waits_for_who_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_watch, "INTERVAL_S", 0)
-    file = tmp_path / "number"
-    file.write_text("1")
-    reading, go_on = threading.Event(), threading.Event()
-    go_on.set()
-
-    def read() -> int:
-        reading.set()
-        assert go_on.wait(10)
-        return number_in(file)
-
-    watch = FileWatch("number", [file], read)
-    reading.clear()
-    go_on.clear()
-    file.write_text("22")
-    looking = threading.Thread(target=watch.fresh)
-    looking.start()
-    assert reading.wait(10)
-    assert watch.fresh() == 1
-    go_on.set()
-    looking.join(10)
-    assert watch.fresh() == 22
 
 
 def test_files_that_cannot_be_used_at_the_start(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_the_defaults() -> None:
         ("http://127.0.0.1:8070", None),
         ("http://localhost/x", None),
         ("http://[::1]:8070", None),
+        ("http://127.0.0.2", None),
     ],
 )
 def test_an_url_that_is_one(url: str, kept: str | None) -> None:
@@ -73,6 +74,7 @@ def test_an_url_that_is_one(url: str, kept: str | None) -> None:
         ("http://accounts.example.com", "passwords go there"),
         ("http://127.0.0.1.example.com", "passwords go there"),
         ("http://0.0.0.0:8070", "passwords go there"),
+        ("http://[::2]:8070", "passwords go there"),
     ],
 )
 def test_an_url_that_is_none(url: str, problem: str) -> None:

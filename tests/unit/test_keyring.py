@@ -117,6 +117,12 @@ def test_a_directory_is_no_file(path: Path) -> None:
     assert "cannot be read" in refused(path)
 
 
+def test_a_pipe_is_not_waited_for(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path, 0o600)
+    assert "is no regular file" in refused(path)
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o620, 0o640, 0o644, 0o666, 0o601])
 def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
     create_keyring(path)

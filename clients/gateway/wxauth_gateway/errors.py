@@ -202,6 +202,11 @@ def body_too_large(limit_bytes: int) -> HttpError:
     return _invalid(413, "INVALID_ARGUMENT", message, headers=_CLOSE)
 
 
+def framing_too_large(limit_bytes: int) -> HttpError:
+    message = f"The body's chunk sizes and trailers are longer than {limit_bytes} bytes."
+    return _invalid(413, "INVALID_ARGUMENT", message, headers=_CLOSE)
+
+
 def not_json() -> HttpError:
     message = "The content-type must be application/json, in UTF-8 and not compressed."
     return _invalid(415, "INVALID_ARGUMENT", message, headers=_CLOSE)

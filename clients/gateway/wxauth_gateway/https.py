@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ import uvicorn
 
 from wxauth_client.certificates import Certificates, ServerTls, read_certificates
 from wxauth_client.file_watch import FileUnusable, FileWatch
+
+logger = logging.getLogger("wxauth.gateway")
 
 #: Of TLS 1.2, which clients of WeChat's older phones speak: forward secrecy and
 #: authenticated encryption only. Those of TLS 1.3 all have both.
@@ -24,6 +27,8 @@ class Https:
     def __init__(self, tls: ServerTls) -> None:
         self._tls = tls
         self._context: FollowingContext | None = None
+        self._look: threading.Thread | None = None
+        self._fault = ""
 
     def context(self, _config: uvicorn.Config, _default: Callable[[], Any]) -> ssl.SSLContext:
         """Raises: FileUnusable."""
@@ -31,9 +36,35 @@ class Https:
         return self._context
 
     async def refresh(self) -> None:
-        """Look at the files. In a thread: they may be on a disk that is slow."""
-        if self._context is not None:
-            await asyncio.to_thread(self._context.watch.refresh)
+        """Have the files looked at, unless that is still under way. Raises nothing.
+
+        They may be on a disk that hangs: nobody waits for it, not even the end of
+        the process, as it would for a thread of asyncio's.
+        """
+        if self._context is None or (self._look is not None and self._look.is_alive()):
+            return
+        self._look = threading.Thread(
+            target=self._refresh, args=(self._context.watch,), name="certificate", daemon=True
+        )
+        try:
+            self._look.start()
+        except RuntimeError as error:  # no more threads; is_alive() is false then
+            self._tell(error)
+
+    def _refresh(self, watch: FileWatch[_Generation]) -> None:
+        try:
+            watch.refresh()
+        except Exception as error:  # noqa: BLE001 - a look must not end the looking
+            self._tell(error)
+        else:
+            self._fault = ""
+
+    def _tell(self, error: Exception) -> None:
+        """Once: there is a look each second. Not its text, which may quote a file."""
+        fault = type(error).__name__
+        if fault != self._fault:
+            self._fault = fault
+            logger.error("the certificate of the gateway cannot be looked at: %s", fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +109,9 @@ def _read(tls: ServerTls) -> _Generation:
     except (ssl.SSLError, OSError):  # it was good a moment ago
         raise _being_replaced(tls) from None
     if certificates.authorities is not None:
-        context.load_verify_locations(cadata=certificates.authorities.decode("ascii"))
+        # As it was checked: bundles have names in their comments, in whatever alphabet.
+        authorities = certificates.authorities.decode("ascii", errors="ignore")
+        context.load_verify_locations(cadata=authorities)
         context.verify_mode = ssl.CERT_REQUIRED
     # ssl reads files only: what it has loaded must be what was checked.
     if _checked(tls) != certificates:

@@ -20,18 +20,23 @@ from uvicorn.server import ServerState
 
 logger = logging.getLogger("wxauth.gateway")
 
-#: Handshakes included. Of a client that keeps its connection this is about 100 KB.
+#: TLS handshakes included. Of a client that keeps its connection this is about 100 KB.
 MAX_CONNECTIONS = 2_000
 #: Two round trips and a signature; asyncio's default is 60 s.
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
 #: For what is unsent and the client's goodbye; asyncio's default is 30 s.
 TLS_SHUTDOWN_TIMEOUT_S = 5.0
 
+# The part of them that is for handshakes alone, however many connections there are.
+_HANDSHAKES_SHARE = 4
+
 # Descriptors that are left for everything else: files, the gRPC server, the log.
 _OTHER_DESCRIPTORS = 128
 # As asyncio waits when it is out of descriptors.
 _ACCEPT_AGAIN_S = 1.0
 _WARN_AGAIN_S = 60.0
+_BUSY = "%d connections are open and busy: new ones are closed. Told once a minute."
+_HANDSHAKES = "%d TLS handshakes are under way: a new one ends the oldest. Told once a minute."
 
 
 class Connections(ServerState):
@@ -39,52 +44,74 @@ class Connections(ServerState):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Those that are not made yet, for their handshake.
-        self.opening: set[Any] = set()
+        #: How many there may be in `connections`: those that are made.
+        self.limit = MAX_CONNECTIONS
+        #: Those that are not made yet, for their handshake; the longest under way first.
+        self.opening: dict[Any, asyncio.Task[None]] = {}
         #: Those between two requests, the longest idle first.
         self.idle: dict[Any, None] = {}
+
+    def admit(self, protocol: Any) -> bool:
+        """Whether there is room for a connection that has just been made, or was made for it."""
+        self.opening.pop(protocol, None)
+        if len(self.connections) <= self.limit:
+            return True
+        for idle in self.idle:
+            if idle.make_room():
+                # At once, not when it is told: until then it would be one too many.
+                del self.idle[idle]
+                self.connections.discard(idle)
+                return True
+        return False
 
 
 class Server(uvicorn.Server):
     """uvicorn as it is, but that it accepts connections within bounds, on given sockets only.
 
-    When there are MAX_CONNECTIONS, a new one takes the place of the one that has
-    been idle longest: clients open those again by themselves. If none is idle, the
-    new one is closed without an answer. One would cost a TLS handshake first; and a
-    proxy in front takes this for what it is, and tries the next gateway.
+    When there are as many as there may be, a new one takes the place of the one that
+    has been idle longest: clients open those again by themselves. If none is idle,
+    the new one is closed without an answer. One would cost a TLS handshake first;
+    and a proxy in front takes this for what it is, and tries the next gateway.
+
+    Handshakes have the places that connections leave, at least a quarter of all; a
+    new one takes that of the one that has been under way longest. None takes that
+    of a connection before it is done: anybody can begin one, and say nothing.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.server_state: Connections = Connections()
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._max_connections = _max_connections()
-        self._warned_at = -_WARN_AGAIN_S
+        self._places = 0
+        self._warned: dict[str, float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if sockets is None:
             raise ValueError("give the sockets to listen on")
         await super().startup(sockets=[])  # on none: it would accept without bounds
+        self._places = _max_connections()
+        reserved = max(1, self._places // _HANDSHAKES_SHARE) if self.config.is_ssl else 0
+        self.server_state.limit = max(1, self._places - reserved)
         # uvicorn closes them, and waits for them to be closed.
         self.servers = [_Listener(self, each) for each in sockets]  # type: ignore[misc]
 
     def take(self, connection: socket.socket) -> None:
         """Serve a connection that was accepted, or close it."""
         state = self.server_state
-        if len(state.connections) + len(state.opening) >= self._max_connections:
-            if not state.idle:
-                connection.close()
-                self._warn()
-                return
-            next(iter(state.idle)).make_room()
+        if len(state.connections) >= state.limit and not state.idle:
+            connection.close()
+            self._warn(_BUSY, state.limit)
+            return
+        if self.config.is_ssl and len(state.connections) + len(state.opening) >= self._places:
+            self._end_oldest_handshake()
         # As uvicorn makes it.
         protocol = self.config.http_protocol_class(
             config=self.config,  # type: ignore[call-arg]
             server_state=state,
             app_state=self.lifespan.state,
         )
-        state.opening.add(protocol)
         task = asyncio.create_task(self._open(connection, protocol))
+        state.opening[protocol] = task
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
@@ -108,16 +135,20 @@ class Server(uvicorn.Server):
             reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
             logger.info("no TLS handshake: %s", reason or type(error).__name__)
         finally:
-            self.server_state.opening.discard(protocol)
+            self.server_state.opening.pop(protocol, None)
 
-    def _warn(self) -> None:
+    def _end_oldest_handshake(self) -> None:
+        opening = self.server_state.opening
+        oldest = next(iter(opening), None)
+        if oldest is not None:
+            self._warn(_HANDSHAKES, len(opening))
+            opening.pop(oldest).cancel()
+
+    def _warn(self, message: str, number: int) -> None:
         now = time.monotonic()
-        if now - self._warned_at >= _WARN_AGAIN_S:
-            self._warned_at = now
-            logger.warning(
-                "%d connections are open and busy: new ones are closed. Told once a minute.",
-                self._max_connections,
-            )
+        if now - self._warned.get(message, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
+            self._warned[message] = now
+            logger.warning(message, number)
 
 
 class _Listener:
@@ -128,6 +159,7 @@ class _Listener:
         self._server = server
         self._listener = listener
         self._accepting = asyncio.create_task(self._accept())
+        self._accepting.add_done_callback(self._ended)
 
     def close(self) -> None:
         self._accepting.cancel()
@@ -135,6 +167,13 @@ class _Listener:
     async def wait_closed(self) -> None:
         await asyncio.wait([self._accepting])
         await self._server.end_handshakes()
+
+    def _ended(self, accepting: asyncio.Task[None]) -> None:
+        """Better no gateway than one that listens and takes nobody."""
+        if not accepting.cancelled():
+            reason = type(accepting.exception()).__name__
+            logger.critical("no more connections can be accepted: %s", reason)
+            self._server.should_exit = True
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,6 +188,8 @@ class _Listener:
                 await asyncio.sleep(_ACCEPT_AGAIN_S)
                 continue
             self._server.take(connection)
+            # What was closed for it is closed before the next one is accepted.
+            await asyncio.sleep(0)
 
 
 def _max_connections() -> int:

@@ -9,14 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from wxauth_client.certificates import ServerTls
 from wxauth_client.credentials import Credentials
+from wxauth_client.target import is_loopback, split_address
 
 
 def _host_port(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 address stands in brackets, such as [::1]:8080")
+    split_address(value)
     return value
 
 
@@ -105,12 +102,12 @@ class GatewaySettings(BaseModel):
 
     @property
     def is_loopback(self) -> bool:
-        return self.listen_host in {"127.0.0.1", "localhost", "::1"}
+        return is_loopback(self.listen_host)
 
     @property
     def listen_host(self) -> str:
-        return self.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+        return split_address(self.listen)[0].removeprefix("[").removesuffix("]")
 
     @property
     def listen_port(self) -> int:
-        return int(self.listen.rpartition(":")[2])
+        return split_address(self.listen)[1]

@@ -1,24 +1,28 @@
 """What a client shows to the server and asks of it, at the moment. The core of both twins.
 
-Reads files, which blocks for less than a millisecond, at most once a second; does
-not connect.
+Reads files, when it is made and when it is told to look at them; does not connect.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from typing import Any
+
 import grpc
 
-from wxauth_client.certificates import Certificates, read_private_file, watch_certificates
+from wxauth_client import file_watch
+from wxauth_client.certificates import Certificates, watch_certificates
 from wxauth_client.channel import Options, channel_options
-from wxauth_client.credentials import TOKEN_FORM, Credentials
-from wxauth_client.file_watch import FileUnusable, FileWatch
+from wxauth_client.credentials import Credentials, read_token_file
+from wxauth_client.file_watch import FileWatch
 from wxauth_client.target import is_on_this_machine
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 class Access:
-    """Where a client connects to, and what its Credentials say."""
+    """Where a client connects to, and what its Credentials say. Thread-safe."""
 
     def __init__(
         self, address: str, credentials: Credentials | None, options: Options | None
@@ -38,14 +42,38 @@ class Access:
         self._certificates = _watch_certificates(given)
         self._metadata = _watch_token(given)
         self._fixed = _bearer(given.token) if given.token else ()
+        watches: list[FileWatch[Any] | None] = [self._certificates, self._metadata]
+        self._watches = [watch for watch in watches if watch is not None]
+        self._looking = threading.Lock()
+        self._looked_at = time.monotonic()
 
     def metadata(self) -> Metadata:
-        """What goes with each call: the token as it is now."""
-        return self._fixed if self._metadata is None else self._metadata.fresh()
+        """What goes with each call: the token as of the last look."""
+        return self._fixed if self._metadata is None else self._metadata.value
 
     def certificates(self) -> Certificates | None:
-        """What to connect with, as it is now; None for plaintext."""
-        return None if self._certificates is None else self._certificates.fresh()
+        """What to connect with, as of the last look; None for plaintext."""
+        return None if self._certificates is None else self._certificates.value
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there are files, and the last look at them was over a second ago."""
+        since_s = time.monotonic() - self._looked_at
+        return bool(self._watches) and since_s >= file_watch.INTERVAL_S
+
+    def look(self) -> None:
+        """Look at the files, if that is due and no other thread does so now.
+
+        Takes less than a millisecond, or as long as their file system hangs; meanwhile
+        the other threads go on with what there is.
+        """
+        if self.is_due and self._looking.acquire(blocking=False):
+            try:
+                self._looked_at = time.monotonic()
+                for watch in self._watches:
+                    watch.refresh()
+            finally:
+                self._looking.release()
 
 
 def channel_credentials(certificates: Certificates) -> grpc.ChannelCredentials:
@@ -69,14 +97,7 @@ def _watch_token(given: Credentials) -> FileWatch[Metadata] | None:
     file = given.token_file
     if file is None:
         return None
-
-    def read() -> Metadata:
-        token = read_private_file(file).decode("ascii", errors="replace").strip()
-        if TOKEN_FORM.fullmatch(token) is None:
-            raise FileUnusable(f"{file} holds no token of wxauth, which is wxc_ and 43 characters")
-        return _bearer(token)
-
-    return FileWatch("token of the client", [file], read)
+    return FileWatch("token of the client", [file], lambda: _bearer(read_token_file(file)))
 
 
 def _bearer(token: str) -> Metadata:

@@ -33,7 +33,9 @@ from wxauth_client.values import (
 class AsyncAuthClient:
     """A connection to wxauth for one event loop. Make it while that loop runs.
 
-    In everything else it is AuthClient with `await`: see there.
+    It reads the files of `credentials` as it is made. From then on a thread looks at
+    them: a file system that hangs does not hold up the loop. In everything else it is
+    AuthClient with `await`: see there.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from grpc_health.v1 import (
 from wxauth.v1 import auth_service_pb2_grpc, wechat_service_pb2_grpc
 from wxauth_client.access import Access, Metadata, channel_credentials
 from wxauth_client.admission import CLOSED, NOBODYS_SESSION, NOT_SERVING, Takeover, obstacle_in
+from wxauth_client.aio_looking import AsyncLooks
 from wxauth_client.certificates import Certificates
 from wxauth_client.channel import SERVICE
 from wxauth_client.errors import ServerUnreachable, WxauthError
@@ -72,6 +73,7 @@ class AsyncConnection:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._looks = AsyncLooks(access)
         self._takeover = Takeover()
         self._exchanging = False
         self._closed = False
@@ -84,9 +86,10 @@ class AsyncConnection:
     async def link(self, timeout_s: float) -> AsyncIterator[AsyncLink]:
         """The link for a call that has so much time; stays open while the block lasts.
 
-        The call that finds new certificates tries them first, for at most half of
-        its time; the others go on with the old link meanwhile. Raises CancelledError
-        if the connection is closed under it, as gRPC does.
+        A call has the files looked at first, where that is due. If there are new
+        certificates it tries them. Both take at most half of its time; the others go
+        on with the old link meanwhile. Raises CancelledError if the connection is
+        closed under it, as gRPC does.
         """
         if not self._closed:
             await self._follow(timeout_s / 2)
@@ -113,6 +116,8 @@ class AsyncConnection:
                         return ServerUnreachable(NOT_SERVING)
                 except grpc.RpcError as error:
                     return error_of(error, link.certificates)
+                if self._closed:  # of which gRPC would say that it is used wrongly
+                    return ServerUnreachable(CLOSED)
                 return await link.obstacle(self._access.metadata(), left_s())
         except asyncio.CancelledError:
             if is_cancelled():
@@ -122,19 +127,23 @@ class AsyncConnection:
     async def close(self) -> None:
         """Close every channel; calls still under way are cancelled."""
         self._closed = True
+        self._looks.close()
         links = list(self._calls)
         self._calls.clear()
         for link in links:
             await link.close()
 
     async def _follow(self, timeout_s: float) -> None:
+        end = asyncio.get_running_loop().time() + timeout_s
+        await self._looks.look(timeout_s)
         certificates = self._access.certificates()
         if certificates == self._used.certificates and self._next is None:
             return
         if not self._exchanging:
             self._exchanging = True
             try:
-                await self._exchange(certificates, timeout_s)
+                left_s = end - asyncio.get_running_loop().time()
+                await self._exchange(certificates, left_s)
             finally:
                 self._exchanging = False
 

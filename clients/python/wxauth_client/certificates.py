@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wxauth_client.file_watch import FileUnusable, FileWatch
+from wxauth_client.guarded_file import read_guarded_file
 
-# No certificate chain or bundle of authorities of ours is longer; what is, is not read.
-_MAX_FILE_BYTES = 1_048_576
+_EXPOSED = (
+    "holds a secret and is open to others (mode {mode}): run chmod 600 on it, and replace the "
+    "secret if others had access"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,35 +92,14 @@ def read_private_file(file: Path) -> bytes:
     Its group may read it, as where an orchestrator mounts it; others may not.
     Raises: FileUnusable.
     """
-    return _read(file, private=True)
+    return _read(file, forbidden=stat.S_IRWXO | stat.S_IWGRP)
 
 
-def _read(file: Path, *, private: bool = False) -> bytes:
-    try:
-        with open(file, "rb", opener=_open_at_once) as opened:
-            found = os.fstat(opened.fileno())
-            # A pipe gives what it holds once; these are read again and again.
-            content = opened.read(_MAX_FILE_BYTES + 1) if stat.S_ISREG(found.st_mode) else None
-    except OSError as error:
-        raise FileUnusable(f"{file} cannot be read: {error.strerror}") from None
-    if content is None:
-        raise FileUnusable(f"{file} is not a file")
-    mode = stat.S_IMODE(found.st_mode)
-    if private and mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise FileUnusable(
-            f"{file} holds a secret and is open to others (mode {mode:04o}): run chmod 600 on it, "
-            "and replace the secret if others had access"
-        )
-    if len(content) > _MAX_FILE_BYTES:
-        raise FileUnusable(f"{file} is longer than {_MAX_FILE_BYTES} bytes")
+def _read(file: Path, *, forbidden: int = 0) -> bytes:
+    content, _ = read_guarded_file(file, forbidden=forbidden, exposed=_EXPOSED)
     if not content.strip():
         raise FileUnusable(f"{file} is empty")
     return content
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Without waiting for whoever might write to a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check_pair(certificate_file: Path, key_file: Path, certificate: bytes, key: bytes) -> None:

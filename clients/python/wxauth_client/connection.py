@@ -81,9 +81,9 @@ class Connection:
     def link(self, timeout_s: float) -> Iterator[Link]:
         """The link for a call that has so much time; stays open while the block lasts.
 
-        The call that finds new certificates tries them first, for at most half of
-        its time; the others go on with the old link meanwhile. Raises ValueError
-        if the connection is closed under it, as gRPC does.
+        A call looks at the files first, where that is due. If it finds new certificates
+        it tries them, for at most half of its time; the others go on with the old link
+        meanwhile. Raises ValueError if the connection is closed under it, as gRPC does.
         """
         self._follow(timeout_s / 2)
         with self._lock:
@@ -121,6 +121,7 @@ class Connection:
             link.close()
 
     def _follow(self, timeout_s: float) -> None:
+        self._access.look()
         certificates = self._access.certificates()
         if certificates == self._used.certificates and self._next is None:
             return

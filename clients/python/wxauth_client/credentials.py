@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
+from wxauth_client.certificates import read_private_file
+from wxauth_client.file_watch import FileUnusable
+
 #: `wxc_` is a caller's token, `wxa_` the one that a server keeps in its data directory.
 TOKEN_FORM = re.compile(r"wx[ac]_[0-9A-Za-z_-]{43}")
 
@@ -57,13 +60,23 @@ class Credentials:
         Raises: ValueError.
         """
         given = {name: environment.get(f"WXAUTH_{name.upper()}", "") for name in names()}
-        return cls(
-            **{
-                name: Path(value) if name.endswith("_file") else value
-                for name, value in given.items()
-                if value
-            }  # type: ignore[arg-type]
-        )
+        values = {
+            name: Path(value) if name.endswith("_file") else value
+            for name, value in given.items()
+            if value
+        }
+        try:
+            return cls(**values)  # type: ignore[arg-type]
+        except ValueError as problem:
+            raise ValueError(f"a variable WXAUTH_… of who calls: {problem}") from None
+
+
+def read_token_file(file: Path) -> str:
+    """The token that a file holds. Raises: FileUnusable."""
+    token = read_private_file(file).decode("ascii", errors="replace").strip()
+    if TOKEN_FORM.fullmatch(token) is None:
+        raise FileUnusable(f"{file} holds no token of wxauth, which is wxc_ and 43 characters")
+    return token
 
 
 def names() -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -39,7 +38,7 @@ class FileWatch(Generic[ValueT]):
 
     def __init__(self, subject: str, files: Sequence[Path], read: Callable[[], ValueT]) -> None:
         """Raises: FileUnusable."""
-        self._subject = subject
+        self.subject = subject
         self._files = tuple(files)
         self._read = read
         self._lock = threading.Lock()
@@ -48,22 +47,8 @@ class FileWatch(Generic[ValueT]):
         # What was wrong at the last look, and what the log has said is wrong.
         self._problem = ""
         self._said = ""
-        self._looked_at = time.monotonic()
         #: The value as of the last look.
         self.value = read()
-
-    def fresh(self) -> ValueT:
-        """The value, after a look if the last one was over a second ago.
-
-        While one thread looks, the others go on with the value that there is.
-        """
-        due = time.monotonic() - self._looked_at >= INTERVAL_S
-        if due and self._lock.acquire(blocking=False):
-            try:
-                self._refresh()
-            finally:
-                self._lock.release()
-        return self.value
 
     def refresh(self) -> bool:
         """Look now; whether there is another value.
@@ -76,7 +61,6 @@ class FileWatch(Generic[ValueT]):
             return self._refresh()
 
     def _refresh(self) -> bool:
-        self._looked_at = time.monotonic()
         marks = self._look()
         value = self.value
         if marks != self._marks:
@@ -89,18 +73,18 @@ class FileWatch(Generic[ValueT]):
                 return False
         self._marks = marks
         if self._said:
-            log.info("%s: can be used again", self._subject)
+            log.info("%s: can be used again", self.subject)
         self._problem = self._said = ""
         if value == self.value:
             return False
         self.value = value
-        log.info("%s: exchanged", self._subject)
+        log.info("%s: exchanged", self.subject)
         return True
 
     def _complain(self, problem: str) -> None:
         if problem == self._problem and problem != self._said:
             log.error(
-                "%s: the new one cannot be used, the old one stays: %s", self._subject, problem
+                "%s: the new one cannot be used, the old one stays: %s", self.subject, problem
             )
             self._said = problem
         self._problem = problem

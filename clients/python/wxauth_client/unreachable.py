@@ -7,6 +7,10 @@ import re
 from wxauth_client.certificates import Certificates
 
 _NO_AUTHORITY = "the server's certificate comes from no authority in ca_file"
+_UNUSABLE_KEY = (
+    "gRPC does not use the key of this client's certificate: make one of RSA with 2048 bits or "
+    "more, or of ECDSA on P-256 or P-384"
+)
 
 # Part of gRPC's text -> what it means; the first that is found.
 _MEANINGS = {
@@ -23,6 +27,8 @@ _MEANINGS = {
     "CERTIFICATE_VERIFY_FAILED: unable to": _NO_AUTHORITY,
     "CERTIFICATE_VERIFY_FAILED: self signed": _NO_AUTHORITY,
     "CERTIFICATE_VERIFY_FAILED": "the server's certificate was not accepted",
+    "NO_COMMON_SIGNATURE_ALGORITHMS": _UNUSABLE_KEY,
+    "Failed to create security handshaker": _UNUSABLE_KEY,
     "WRONG_VERSION_NUMBER": "a server without TLS listens there, or none of gRPC",
     "Tls handshake failed": "the TLS handshake failed",
 }

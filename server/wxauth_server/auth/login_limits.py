@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from wxauth_server.errors import Throttled
+from wxauth_server.rate import SteadyRate
 
 log = logging.getLogger("wxauth.auth")
 
-#: Addresses that are remembered, about 200 bytes each. Whoever is forgotten has not
+#: Addresses that are remembered, about 300 bytes each. Whoever is forgotten has not
 #: come for long, or the flood is for the limit of all.
 _MOST_ADDRESSES = 50_000
 #: A customer of an internet provider has a whole network of IPv6 (RFC 6177).
@@ -48,15 +48,10 @@ class LoginGate:
 
     def __init__(self, limits: LoginLimits, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
-        self._interval_s = 60 / limits.of_address_per_minute
-        # A minute's worth at once but for the first; the rest is for rounding.
-        self._tolerance_s = 60 - self._interval_s + 1e-6
-        self._interval_of_all_s = 1 / limits.of_all_per_s
-        self._tolerance_of_all_s = 1 - self._interval_of_all_s + 1e-6
-        # GCRA: when the next login would be due if they came evenly; one may come so
-        # much earlier. The address that came last is last.
-        self._due_s: OrderedDict[str, float] = OrderedDict()
-        self._due_of_all_s = -math.inf
+        self._limits = limits
+        self._of_all = SteadyRate(limits.of_all_per_s, 1)
+        # The address that came last is last.
+        self._of_address: OrderedDict[str, SteadyRate] = OrderedDict()
         self._warned = False
 
     def pass_one(self, address: str) -> None:
@@ -66,18 +61,18 @@ class LoginGate:
         """
         now_s = self._monotonic_s()
         network = self._network(address)
-        due_s = max(self._due_s.get(network, now_s), now_s) if network else now_s
-        if (early_s := due_s - now_s - self._tolerance_s) > 0:
-            raise TooManyFrom(early_s)
-        due_of_all_s = max(self._due_of_all_s, now_s)
-        if (early_s := due_of_all_s - now_s - self._tolerance_of_all_s) > 0:
-            raise TooManyOfAll(early_s)
-        self._due_of_all_s = due_of_all_s + self._interval_of_all_s
+        rate = self._of_address.get(network) or SteadyRate(self._limits.of_address_per_minute, 60)
+        if wait_s := rate.wait_s(now_s):
+            raise TooManyFrom(wait_s)
+        if wait_s := self._of_all.wait_s(now_s):
+            raise TooManyOfAll(wait_s)
+        self._of_all.count(now_s)
         if network:
-            self._due_s[network] = due_s + self._interval_s
-            self._due_s.move_to_end(network)
-            if len(self._due_s) > _MOST_ADDRESSES:
-                self._due_s.popitem(last=False)
+            rate.count(now_s)
+            self._of_address[network] = rate
+            self._of_address.move_to_end(network)
+            if len(self._of_address) > _MOST_ADDRESSES:
+                self._of_address.popitem(last=False)
 
     def _network(self, address: str) -> str:
         """What counts as one address; empty for what is no user's."""

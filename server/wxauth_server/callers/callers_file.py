@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wxauth_client.file_watch import FileUnusable
+from wxauth_client.guarded_file import FileMissing, read_guarded_file
 from wxauth_server.callers.caller import CallerBook
 from wxauth_server.callers.document import callers_of, content_of
 from wxauth_server.private_file import locked_directory, replace_private_file
@@ -21,6 +22,10 @@ FILE_NAME = "callers.json"
 
 # Hundreds of callers fit; what is longer is not read to its end.
 _MAX_FILE_BYTES = 4_194_304
+_EXPOSED = (
+    "can be written by others (mode {mode}), who could let themselves in: look at what it holds, "
+    "then run chmod 600 on it"
+)
 
 
 class CallersUnusable(FileUnusable):
@@ -99,24 +104,16 @@ def _restore_readers(path: Path, former: os.stat_result) -> None:
 def _read(path: Path) -> tuple[os.stat_result | None, CallerBook]:
     """What is known of the file, None if it is not there, and its callers."""
     try:
-        # Not blocking: else the open of a named pipe would wait for somebody who writes.
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise CallersUnusable(f"{path} is no regular file")
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        return None, CallerBook()
-    except OSError as error:
-        raise CallersUnusable(f"{path} cannot be read: {error.strerror}") from None
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CallersUnusable(
-            f"{path} can be written by others (mode {mode:04o}), who could let themselves in: "
-            "look at what it holds, then run chmod 600 on it"
+        content, status = read_guarded_file(
+            path,
+            forbidden=stat.S_IWGRP | stat.S_IWOTH,
+            exposed=_EXPOSED,
+            most_bytes=_MAX_FILE_BYTES,
         )
-    if len(content) > _MAX_FILE_BYTES:
-        raise CallersUnusable(f"{path} is longer than {_MAX_FILE_BYTES} bytes")
+    except FileMissing:
+        return None, CallerBook()
+    except FileUnusable as problem:
+        raise CallersUnusable(str(problem)) from None
     try:
         return status, callers_of(content)
     except ValueError as problem:  # ours: names and keys only

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -31,14 +31,12 @@ from wxauth_server.callers.caller import (
     check_certificate_name,
     check_name,
 )
+from wxauth_server.clock import EPOCH, MILLISECOND, iso
 
 FORMAT = 1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
 # Later ones cannot be moved to every time zone.
-_Moment = Annotated[AwareDatetime, Field(ge=_EPOCH, lt=datetime(9999, 1, 1, tzinfo=UTC))]
+_Moment = Annotated[AwareDatetime, Field(ge=EPOCH, lt=datetime(9999, 1, 1, tzinfo=UTC))]
 
 
 class _Part(BaseModel):
@@ -101,14 +99,14 @@ def content_of(book: CallerBook) -> bytes:
         entry: dict[str, object] = {
             "name": caller.name,
             "roles": sorted(caller.roles),
-            "created": _iso(caller.created_ms),
+            "created": iso(caller.created_ms),
         }
         if caller.tokens:
             entry["tokens"] = [
                 {
                     "sha256": token.digest,
-                    "created": _iso(token.created_ms),
-                    "ends": None if token.ends_ms is None else _iso(token.ends_ms),
+                    "created": iso(token.created_ms),
+                    "ends": iso(token.ends_ms),
                 }
                 for token in caller.tokens
             ]
@@ -128,9 +126,4 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def _iso(time_ms: int) -> str:
-    moment = _EPOCH + time_ms * _MILLISECOND
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (moment - EPOCH) // MILLISECOND

@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from wxauth.v1.admin_service_pb2 import AccountDetails, AccountKey, GetAccountRequest
 from wxauth_server.cli.admin_connection import AdminRefused
 from wxauth_server.cli.options import not_empty
-from wxauth_server.cli.output import CommandFailed, console, iso
+from wxauth_server.cli.output import CommandFailed, console
+from wxauth_server.clock import iso
 
 if TYPE_CHECKING:
     from wxauth_server.rpc.admin_calls import AdminCalls

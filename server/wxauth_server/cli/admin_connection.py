@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from wxauth_client.credentials import Credentials
-from wxauth_client.target import is_on_this_machine
+from wxauth_client.target import is_on_this_machine, split_address
 from wxauth_server.admin_token import FILE_NAME, read_token
 from wxauth_server.cli.options import load, require_database
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
-from wxauth_server.settings import split_address
 
 if TYPE_CHECKING:
     from wxauth_server.rpc.admin_calls import AdminCalls
@@ -46,7 +45,7 @@ TokenFile = Annotated[
         "--token-file",
         metavar="FILE",
         help="With --server: the file of a token of role admin. Default: WXAUTH_TOKEN_FILE or "
-        "WXAUTH_TOKEN, else, on this machine, admin.token in the data directory.",
+        f"WXAUTH_TOKEN, else, on this machine, {FILE_NAME} in the data directory.",
         show_default=False,
     ),
 ]
@@ -162,7 +161,6 @@ def _connected(server: str, credentials: Credentials) -> Iterator[AdminCalls]:
     from wxauth_client.access import Access, channel_credentials
     from wxauth_client.errors import ServerUnreachable
     from wxauth_client.reading import error_of
-    from wxauth_client.unreachable import meaning_of
 
     access = Access(server, credentials, {"grpc.service_config": _SERVICE_CONFIG})
     certificates = access.certificates()
@@ -179,13 +177,9 @@ def _connected(server: str, credentials: Credentials) -> Iterator[AdminCalls]:
             try:
                 return getattr(stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
             except grpc.RpcError as failed:
-                error = error_of(failed)
-                details = cast("grpc.Call", failed).details() or ""
+                error = error_of(failed, certificates)
             if isinstance(error, ServerUnreachable):
-                why = meaning_of(details, certificates)
-                raise CommandFailed(
-                    f"no answer of a wxauth server at {server}" + (f": {why}" if why else "")
-                )
+                raise CommandFailed(f"no answer of a wxauth server at {server}: {error.message}")
             message = error.message
             if error.reason == "CALLER_UNAUTHENTICATED":
                 proof = "this token" if metadata else "a name of this certificate"
@@ -215,7 +209,7 @@ def _credentials(configuration: Configuration, server: str, token_file: Path | N
     try:
         given = Credentials.from_environment()
     except ValueError as problem:
-        raise CommandFailed(f"a variable WXAUTH_… of who calls: {problem}") from None
+        raise CommandFailed(str(problem)) from None
     if token_file is not None:
         given = replace(given, token="", token_file=token_file)
     is_here = is_on_this_machine(server)

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from wxauth.v1.admin_service_pb2 import AuditEvent
 from wxauth.v1.error_reason_pb2 import ErrorReason
-from wxauth_server.cli.output import iso
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME
+from wxauth_server.clock import iso
 from wxauth_server.store.audit import Event
 
 # json.dumps leaves this one control character as it is.
@@ -37,7 +38,7 @@ _COLUMNS = (
     _Column("EVENT", max(map(len, Event))),
     _Column("REASON", max(map(len, _REASONS))),
     _Column("COUNT", 5),
-    _Column("BY", len("admin/admin.token")),
+    _Column("BY", len(f"admin/{SERVER_ADMIN_NAME}")),
     _Column("APP", 18),
     _Column("ACCOUNT", 14),
     _Column("WECHAT USER", _DIGITS_SHOWN),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wxauth.v1.admin_service_pb2 import AccountKey, ListAuditEventsRequest
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME
 from wxauth_server.cli.options import not_empty
 from wxauth_server.store.audit import Event
 
@@ -75,8 +76,8 @@ CallerName = Annotated[
     typer.Option(
         "--caller",
         metavar="NAME",
-        help="What this caller of AdminService did only, such as ops-laptop; admin.token for "
-        "the token of the server's data directory.",
+        help=f"What this caller of AdminService did only, such as ops-laptop; {SERVER_ADMIN_NAME} "
+        "for the token of the server's data directory.",
         show_default=False,
         callback=not_empty,
     ),

@@ -27,7 +27,6 @@ from wxauth_server.cli.options import (
 )
 from wxauth_server.cli.output import (
     CommandFailed,
-    iso,
     print_json,
     print_json_object,
     print_table,
@@ -35,6 +34,7 @@ from wxauth_server.cli.output import (
     say_more,
 )
 from wxauth_server.cli.pages import first_rows
+from wxauth_server.clock import iso
 
 app = typer.Typer(help="Which WeChat user is which account.", no_args_is_help=True)
 

@@ -20,7 +20,7 @@ from wxauth_server.callers.tokens import CALLER_PREFIX, digest_of, new_token
 from wxauth_server.cli.callers_changes import revoke, rotate, set_roles
 from wxauth_server.cli.callers_list import list_all
 from wxauth_server.cli.callers_options import ROLES_HELP, Output, Roles, say, what_next, where
-from wxauth_server.cli.callers_token import handed_over
+from wxauth_server.cli.callers_token import described, handed_over
 from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.clock import SystemClock
@@ -76,7 +76,6 @@ def add(
     token = "" if names else new_token(CALLER_PREFIX)
     tokens = (CallerToken(digest_of(token), now_ms),) if token else ()
     caller = Caller(name, frozenset(roles), now_ms, tokens, names)
-    fields = {"name": name, "roles": sorted(caller.roles), "certificate_names": list(names)}
     with changing_callers(configuration.callers_file) as file:
         if file.book.named(name) is not None:
             raise CommandFailed(
@@ -87,7 +86,7 @@ def add(
             book = file.book.with_caller(caller).without_ended_tokens(now_ms)
         except ValueError as problem:  # ours: names only
             raise CommandFailed(f"{problem}; nothing was changed") from None
-        with handed_over(token, output, fields if as_json else None):
+        with handed_over(token, output, described(caller) if as_json else None):
             file.replace(book)
     proof = f"a certificate with the name {' or '.join(names)}" if names else "its token"
     say(

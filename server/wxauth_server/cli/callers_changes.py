@@ -11,8 +11,8 @@ from wxauth_server.callers.caller import Caller, CallerBook
 from wxauth_server.callers.callers_file import changing_callers
 from wxauth_server.callers.tokens import CALLER_PREFIX, new_token
 from wxauth_server.cli.callers_options import Output, Roles, say, what_next, where
-from wxauth_server.cli.callers_token import handed_over
-from wxauth_server.cli.options import ConfigFile, DataDirectory, load
+from wxauth_server.cli.callers_token import described, handed_over
+from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, load
 from wxauth_server.cli.output import CommandFailed, readable
 from wxauth_server.clock import SystemClock
 from wxauth_server.config import Configuration
@@ -33,6 +33,7 @@ def rotate(
         ),
     ] = "1d",
     output: Output = None,
+    as_json: JsonObject = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
 ) -> None:
@@ -55,7 +56,7 @@ def rotate(
             )
         old_end_ms = now_ms + good_for_ms
         changed = caller.with_new_token(token, now_ms=now_ms, old_end_ms=old_end_ms)
-        with handed_over(token, output):
+        with handed_over(token, output, described(changed) if as_json else None):
             file.replace(file.book.with_caller(changed).without_ended_tokens(now_ms))
     if good_for_ms:
         old = f"What it had before is good until {readable(old_end_ms)} UTC at the latest."

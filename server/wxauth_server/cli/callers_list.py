@@ -9,8 +9,8 @@ from rich.text import Text
 from wxauth_server.callers.caller import Caller
 from wxauth_server.callers.callers_file import load_callers
 from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, load
-from wxauth_server.cli.output import iso, print_json, print_table, readable
-from wxauth_server.clock import SystemClock
+from wxauth_server.cli.output import print_json, print_table, readable
+from wxauth_server.clock import SystemClock, iso
 
 _NO_PROOF = "it has no good token: run wxauth callers rotate"
 

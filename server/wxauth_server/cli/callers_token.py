@@ -8,7 +8,17 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from wxauth_server.callers.caller import Caller
 from wxauth_server.cli.output import CommandFailed
+
+
+def described(caller: Caller) -> dict[str, object]:
+    """What `handed_over` prints beside a token."""
+    return {
+        "name": caller.name,
+        "roles": sorted(caller.roles),
+        "certificate_names": list(caller.certificate_names),
+    }
 
 
 @contextlib.contextmanager

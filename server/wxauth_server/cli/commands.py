@@ -30,8 +30,10 @@ from wxauth_server.cli.secret_arguments import secret_refusal
 from wxauth_server.errors import AuthError
 from wxauth_server.keyring import KeyRingUnusable
 from wxauth_server.logs import set_up_logs
+from wxauth_server.server_lock import ServerLockFailed
 from wxauth_server.settings import ConfigurationError
 from wxauth_server.store.interface import StoreTooNew, StoreUnusable
+from wxauth_server.transport_security import UnsafeToServe
 
 #: What an operator can do something about. Their texts hold no secret.
 _EXPECTED = (
@@ -42,9 +44,11 @@ _EXPECTED = (
     FileUnusable,
     KeyRingUnusable,
     PasswordRefused,
+    ServerLockFailed,
     SourceSettingsRefused,
     StoreTooNew,
     StoreUnusable,
+    UnsafeToServe,
 )
 
 app = typer.Typer(

@@ -12,22 +12,17 @@ from typing import Annotated
 import typer
 
 from wxauth_client.credentials import Credentials
+from wxauth_client.target import is_loopback, split_address
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.callers.callers_file import FILE_NAME as CALLERS_NAME
 from wxauth_server.cli.development import make_demo_account, make_first_keyring
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
-from wxauth_server.cli.server_lock import only_server
 from wxauth_server.cli.tour import Addresses, print_tour
 from wxauth_server.config import SANDBOX_LISTEN, Configuration, load_configuration
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
-from wxauth_server.settings import (
-    GrpcSettings,
-    StoreSettings,
-    WeChatSettings,
-    is_loopback,
-    split_address,
-)
+from wxauth_server.server_lock import only_server
+from wxauth_server.settings import GrpcSettings, StoreSettings, WeChatSettings
 
 log = logging.getLogger("wxauth.command")
 

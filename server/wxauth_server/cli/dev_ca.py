@@ -122,9 +122,11 @@ def _print_use(
             server=f"{_host(names[0] if names else 'localhost')}:{_GRPC_PORT}",
         )
         _print_table("gateway.tls", **tls)
-        _print_table(
-            "gateway.credentials", **_proof(authority, clients[0] if clients else "", Role.GATEWAY)
-        )
+        if clients and not _clients_of(Role.GATEWAY, clients):
+            print("# It needs certificate_file and key_file too: --client gateway makes them.")
+        _print_table("gateway.credentials", **_proof(authority, clients, Role.GATEWAY))
+    elif clients:
+        print(f"\n# So that the server asks for them, grpc.tls.client_ca_file: {authority}\n")
     print("# Who may call; on the server's machine:\n")
     for name in clients:
         print(f"wxauth callers add {name} --role {_role(name)} --certificate-name {name}")
@@ -132,7 +134,7 @@ def _print_use(
         output = shlex.quote(str(_token_file(authority, role)))
         print(f"wxauth callers add {role} --role {role} --output {output}")
     print("\n# Variables of other callers: services with the client library, wxauth … --server:\n")
-    for key, value in _proof(authority, clients[-1] if clients else "", Role.SERVICE).items():
+    for key, value in _proof(authority, clients, Role.SERVICE).items():
         print(f"export WXAUTH_{key.upper()}={shlex.quote(value)}")
     print(
         "\nFor development: whoever has ca.key can be anybody. Production uses the company's own"
@@ -147,24 +149,29 @@ def _print_table(table: str, **keys: str) -> None:
     print()
 
 
-def _proof(authority: Path, client: str, role: Role) -> dict[str, str]:
+def _proof(authority: Path, clients: Sequence[str], role: Role) -> dict[str, str]:
     """Keys of [gateway.credentials], which are the names of the variables too."""
-    if not client:
+    if not clients:
         return {"ca_file": str(authority), "token_file": str(_token_file(authority, role))}
-    return {
-        "ca_file": str(authority),
-        "certificate_file": str(authority.with_name(f"{client}.pem")),
-        "key_file": str(authority.with_name(f"{client}.key")),
-    }
+    proof = {"ca_file": str(authority)}
+    for client in _clients_of(role, clients)[-1:]:
+        proof["certificate_file"] = str(authority.with_name(f"{client}.pem"))
+        proof["key_file"] = str(authority.with_name(f"{client}.key"))
+    return proof
 
 
 def _token_file(authority: Path, role: Role) -> Path:
     return authority.with_name(f"{role}.token")
 
 
+def _clients_of(role: Role, clients: Sequence[str]) -> list[str]:
+    """Those that gateways, or else those that others, prove themselves as."""
+    return [name for name in clients if (_role(name) is Role.GATEWAY) == (role is Role.GATEWAY)]
+
+
 def _role(client: str) -> Role:
     """A guess by the name, to be read before it is pasted."""
-    return next((role for role in Role if client.startswith(role)), Role.SERVICE)
+    return next((role for role in Role if client == role), Role.SERVICE)
 
 
 def _host(name: str) -> str:

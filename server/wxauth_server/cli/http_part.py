@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -11,22 +12,30 @@ from collections.abc import Iterator
 import uvicorn
 
 from wxauth_client.file_watch import FileUnusable
+from wxauth_client.target import split_address
 from wxauth_gateway.listening import Server
 from wxauth_server.cli.output import CommandFailed
-from wxauth_server.settings import split_address
+
+log = logging.getLogger("wxauth.command")
 
 #: Connections that wait to be accepted; uvicorn's own default.
 _BACKLOG = 2_048
 
 
 class HttpPart:
-    """Serves an application on a socket that listens already."""
+    """Serves an application on a socket that listens already.
+
+    Should it end before it is stopped, it cancels the task that started it, and
+    `stop` says why: no process is to live on with a part that serves nobody.
+    """
 
     def __init__(self, name: str, config: uvicorn.Config, listener: socket.socket) -> None:
         self._name = name
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._failed = False
 
     async def start(self) -> None:
         """Return when requests are served.
@@ -41,12 +50,32 @@ class HttpPart:
             ready.cancel()
             await self._task
             raise CommandFailed(f"the {self._name} ended while it was starting")
+        starter = asyncio.current_task()
+        self._task.add_done_callback(lambda _: self._ended(starter))
 
     async def stop(self) -> None:
-        """Let the requests under way end, for as long as the configuration says."""
+        """Let the requests under way end, for as long as the configuration says.
+
+        Raises: CommandFailed when it had ended by itself; then the log says why.
+        """
+        if self._failed:
+            raise CommandFailed(f"the {self._name} ended by itself; the log says why")
+        self._stopping = True
         if self._task is not None and not self._task.done():
             self._server.should_exit = True
             await self._task
+
+    def _ended(self, starter: asyncio.Task[None] | None) -> None:
+        """The task is done; unless it was to be, so is what was started with it."""
+        if self._stopping or self._task is None or self._task.cancelled():
+            return
+        self._failed = True
+        error = self._task.exception()
+        # Its class only: the text may quote what was being read.
+        reason = type(error).__name__ if error else "it stopped"
+        log.critical("the %s ended by itself: %s", self._name, reason)
+        if starter is not None:
+            starter.cancel()
 
     async def _serve(self) -> None:
         failed = False

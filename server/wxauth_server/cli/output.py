@@ -72,14 +72,6 @@ def say_more(limit: int, *, as_json: bool) -> None:
     )
 
 
-def iso(time_ms: int | None) -> str | None:
-    """Milliseconds since 1970 as 2026-03-01T12:00:00.250Z."""
-    if time_ms is None:
-        return None
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def readable(time_ms: int | None) -> str:
     """Milliseconds since 1970 as 2026-03-01 12:00:00 in UTC; empty without a time."""
     if time_ms is None:

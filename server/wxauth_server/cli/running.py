@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -28,8 +30,16 @@ def serve_until_signal(serving: AbstractAsyncContextManager[None]) -> None:
     A second signal ends the process at once, with status 128 + its number; what
     was acknowledged is on the disk by then. Raises: whatever `serving` raises.
     """
+    _open_as_many_files_as_allowed()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(serving))
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Services start with 1,024 for the sake of select(), which nothing here uses."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own below this
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(serving: AbstractAsyncContextManager[None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME
 from wxauth_server.callers.tokens import ADMIN_PREFIX, CALLER_PREFIX
 from wxauth_server.session_id import PREFIX as SESSION_PREFIX
 
@@ -23,7 +24,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     ),
     ADMIN_PREFIX: (
         "a server's admin token",
-        f"replace it now: remove admin.token and start the server again. {_ELSEWHERE}",
+        f"replace it now: remove {SERVER_ADMIN_NAME} and start the server again. {_ELSEWHERE}",
     ),
     SESSION_PREFIX: (
         "a SessionId",

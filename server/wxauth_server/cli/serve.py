@@ -9,21 +9,20 @@ from typing import Annotated
 
 import typer
 
-from wxauth_server.callers.callers_file import load_callers
+from wxauth_client.target import split_address
 from wxauth_server.cli.development import make_first_keyring
 from wxauth_server.cli.options import ConfigFile, DataDirectory, database_exists, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.cli.running import serve_until_signal, start_log
-from wxauth_server.cli.secret_files import warn_of_open_secrets
-from wxauth_server.cli.server_lock import only_server
-from wxauth_server.cli.transport_security import (
+from wxauth_server.config import Configuration
+from wxauth_server.keyring import load_keyring
+from wxauth_server.secret_files import warn_of_open_secrets
+from wxauth_server.server_lock import only_server
+from wxauth_server.transport_security import (
     refuse_unsafe_gateway,
     refuse_unsafe_server,
     transport,
 )
-from wxauth_server.config import Configuration
-from wxauth_server.keyring import load_keyring
-from wxauth_server.settings import split_address
 
 log = logging.getLogger("wxauth.command")
 
@@ -71,7 +70,6 @@ async def _grpc(configuration: Configuration) -> AsyncIterator[None]:
     from wxauth_server.rpc.server import PortInUse
     from wxauth_server.wiring import Server
 
-    callers = load_callers(configuration.callers_file).callers
     server = Server(configuration)
     try:
         port = await server.start()
@@ -85,7 +83,7 @@ async def _grpc(configuration: Configuration) -> AsyncIterator[None]:
             "address": f"{host}:{port}",
             "transport": transport(configuration.grpc.tls),
             "callers_required": configuration.grpc.callers_required,
-            "callers": len(callers),
+            "callers": server.caller_count,
         },
     )
     try:

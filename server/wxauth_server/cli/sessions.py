@@ -19,8 +19,9 @@ from wxauth_server.cli.account_options import (
 )
 from wxauth_server.cli.admin_connection import ServerAddress, TokenFile, connect_admin
 from wxauth_server.cli.options import AsJson, ConfigFile, DataDirectory, Limit, not_empty
-from wxauth_server.cli.output import iso, print_json, print_table, readable, say_more
+from wxauth_server.cli.output import print_json, print_table, readable, say_more
 from wxauth_server.cli.pages import first_rows
+from wxauth_server.clock import iso
 
 app = typer.Typer(help="Who is logged in, and who was.", no_args_is_help=True)
 

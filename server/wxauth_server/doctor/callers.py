@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from wxauth_server.callers.caller import Caller, Role
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME, Caller, Role
 from wxauth_server.callers.callers_file import CallersUnusable, load_callers
 from wxauth_server.doctor.findings import (
     Check,
@@ -75,7 +75,7 @@ def _roles(callers: tuple[Caller, ...], *, required: bool) -> Iterator[Finding]:
             Check.CALLERS_ROLES,
             f"roles of the callers: {shown}",
             "for an operator on another machine: wxauth callers add NAME --role admin; "
-            "the server's own admin.token is for this one",
+            f"the server's own {SERVER_ADMIN_NAME} is for this one",
         )
     else:
         yield ok(Check.CALLERS_ROLES, f"roles of the callers: {shown}")

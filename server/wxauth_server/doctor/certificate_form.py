@@ -11,71 +11,59 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-#: NIST SP 800-131A revision 2: shorter keys, and SHA-1 in signatures, are disallowed.
-_LEAST_RSA_BITS = 2048
+from wxauth_server.certificate_reading import (
+    LEAST_RSA_BITS,
+    NO_CERTIFICATE,
+    extension_of,
+    has_readable_extensions,
+    unusable_key_of,
+)
 
 
 def load_chain(file: Path) -> list[x509.Certificate]:
     """The certificates of a file, in its order; none where it cannot be read."""
     try:
         return x509.load_pem_x509_certificates(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, *NO_CERTIFICATE):
         return []
 
 
-def names_of(certificate: x509.Certificate) -> list[str]:
-    """Its subject alternative names that a connection is made by: DNS names and addresses."""
-    names = _extension(certificate, x509.SubjectAlternativeName)
-    if not isinstance(names, x509.SubjectAlternativeName):
-        return []
-    return [
-        *names.get_values_for_type(x509.DNSName),
-        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
-    ]
-
-
-def caller_names_of(certificate: x509.Certificate) -> list[str]:
-    """Those that a caller is known by: DNS names and URIs."""
-    names = _extension(certificate, x509.SubjectAlternativeName)
-    if not isinstance(names, x509.SubjectAlternativeName):
-        return []
-    return [
-        *names.get_values_for_type(x509.DNSName),
-        *names.get_values_for_type(x509.UniformResourceIdentifier),
-    ]
-
-
-def wrong_with(chain: list[x509.Certificate], *, is_server: bool) -> Iterator[str]:
+def wrong_with(chain: list[x509.Certificate], *, is_server: bool, over_grpc: bool) -> Iterator[str]:
     """What nobody accepts a chain with, its first certificate being the service's own."""
     leaf = chain[0]
-    if _extension(leaf, x509.SubjectAlternativeName) is None:
+    if over_grpc and (why_not := unusable_key_of(leaf)):
+        yield why_not
+    names = extension_of(leaf, x509.SubjectAlternativeName)
+    if names is None and has_readable_extensions(leaf):
         yield "it has no subject alternative names, and the common name is not looked at"
     if is_authority(leaf):
         yield "it is the certificate of an authority, not of a service"
-    uses = _extension(leaf, x509.ExtendedKeyUsage)
+    uses = extension_of(leaf, x509.ExtendedKeyUsage)
     needed = ExtendedKeyUsageOID.SERVER_AUTH if is_server else ExtendedKeyUsageOID.CLIENT_AUTH
-    if isinstance(uses, x509.ExtendedKeyUsage) and not {
+    if uses is not None and not {
         needed,
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     } & set(uses):
         side = "servers (serverAuth)" if is_server else "clients (clientAuth)"
         yield f"its extended key usage is not that of {side}"
-    usage = _extension(leaf, x509.KeyUsage)
-    if isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
+    usage = extension_of(leaf, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
         yield "its key usage lacks digitalSignature, which TLS 1.3 needs"
     for certificate in chain:
-        yield from _weakness(certificate)
+        yield from _weakness(certificate, key_is_told=over_grpc and certificate is leaf)
 
 
-def _weakness(certificate: x509.Certificate) -> Iterator[str]:
+def _weakness(certificate: x509.Certificate, *, key_is_told: bool) -> Iterator[str]:
     try:
         key, algorithm = certificate.public_key(), certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
+    except (ValueError, UnsupportedAlgorithm):
         yield "its kind of key or signature is none of those that TLS uses"
         return
-    if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and key.key_size < _LEAST_RSA_BITS:
-        yield f"a key of {key.key_size} bits is too short; {_LEAST_RSA_BITS} are the least"
-    # Nobody verifies what a root says of itself.
+    if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and not key_is_told:
+        bits = key.key_size
+        if bits < LEAST_RSA_BITS:
+            yield f"a key of {bits} bits is too short; {LEAST_RSA_BITS} are the least"
+    # NIST SP 800-131A revision 2. Nobody verifies what a root says of itself.
     if isinstance(algorithm, (hashes.SHA1, hashes.MD5)) and not _is_self_issued(certificate):
         yield f"its signature uses {algorithm.name.upper()}, which nobody accepts any more"
 
@@ -85,6 +73,11 @@ def odd_about(
 ) -> Iterator[tuple[str, str]]:
     """What somebody refuses a chain with, and what to do; `known` are trusted authorities."""
     leaf, *rest = chain
+    if not has_readable_extensions(leaf):
+        yield (
+            "its extensions cannot be read here: no caller has its names",
+            "ask the authority for one with DNS names, IP addresses and URIs only",
+        )
     if _is_self_issued(leaf) and not is_authority(leaf):
         yield (
             "it is self-signed: whoever connects has to have this very file",
@@ -106,26 +99,17 @@ def odd_about(
 
 def _names_an_issuer(certificate: x509.Certificate) -> bool:
     """Whether it says where its issuer's certificate can be had: roots need no such place."""
-    access = _extension(certificate, x509.AuthorityInformationAccess)
-    return isinstance(access, x509.AuthorityInformationAccess) and any(
+    access = extension_of(certificate, x509.AuthorityInformationAccess)
+    return access is not None and any(
         one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in access
     )
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it may issue others."""
-    constraints = _extension(certificate, x509.BasicConstraints)
-    return isinstance(constraints, x509.BasicConstraints) and constraints.ca
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def _is_self_issued(certificate: x509.Certificate) -> bool:
     return certificate.issuer == certificate.subject
-
-
-def _extension(
-    certificate: x509.Certificate, kind: type[x509.ExtensionType]
-) -> x509.ExtensionType | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None

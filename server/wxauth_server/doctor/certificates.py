@@ -50,6 +50,8 @@ class Subject:
     expiry: Check
     authorities: Check
     is_server: bool
+    #: Whether gRPC uses it, which takes fewer kinds of keys.
+    over_grpc: bool
 
 
 def subjects(installation: Installation) -> Iterator[Subject]:
@@ -75,6 +77,7 @@ def subjects(installation: Installation) -> Iterator[Subject]:
             "client_ca_file",
             *checks,
             is_server=True,
+            over_grpc=table == "grpc.tls",
         )
     ours = configuration.gateway.credentials
     yield Subject(
@@ -87,6 +90,7 @@ def subjects(installation: Installation) -> Iterator[Subject]:
         Check.CREDENTIALS_EXPIRY,
         Check.CREDENTIALS_CA,
         is_server=False,
+        over_grpc=True,
     )
 
 
@@ -128,7 +132,7 @@ def _certificate(
     if not chain:
         yield skipped(subject.expiry, f"{file} holds no certificate that can be read")
         return
-    for what in wrong_with(chain, is_server=subject.is_server):
+    for what in wrong_with(chain, is_server=subject.is_server, over_grpc=subject.over_grpc):
         in_order = False
         yield problem(subject.certificate, f"{file}: {what}", _ASK)
     for what, what_to_do in odd_about(chain, known):

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wxauth_server.cli.secret_files import secrets_open_to_others
-from wxauth_server.cli.transport_security import DEBUGGING
 from wxauth_server.config import Configuration
 from wxauth_server.doctor.findings import Check, Finding, Installation, ok, problem, warning
+from wxauth_server.secret_files import secrets_open_to_others
 from wxauth_server.settings import ConfigurationError
+from wxauth_server.transport_security import DEBUGGING
 
 
 def refused(error: ConfigurationError) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ from wxauth_client.errors import (
     WxauthError,
 )
 from wxauth_client.file_watch import FileUnusable
-from wxauth_server.doctor.certificate_form import caller_names_of, load_chain
+from wxauth_server.certificate_reading import caller_names_of
+from wxauth_server.doctor.certificate_form import load_chain
 from wxauth_server.doctor.findings import (
     TIMEOUT_S,
     Check,

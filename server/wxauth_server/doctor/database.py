@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from wxauth_server.cli.server_lock import LOCK_NAME
 from wxauth_server.doctor.findings import (
     Check,
     Finding,
@@ -17,6 +16,7 @@ from wxauth_server.doctor.findings import (
     skipped,
     warning,
 )
+from wxauth_server.server_lock import LOCK_NAME
 from wxauth_server.store.inspection import (
     SHM_SUFFIX,
     WAL_SUFFIX,

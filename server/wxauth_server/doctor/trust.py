@@ -7,10 +7,11 @@ import re
 import ssl
 from collections.abc import Iterator
 
-from wxauth_client.certificates import read_private_file
-from wxauth_client.credentials import TOKEN_FORM
+from wxauth_client.credentials import read_token_file
 from wxauth_client.file_watch import FileUnusable
-from wxauth_server.doctor.certificate_form import load_chain, names_of
+from wxauth_client.target import split_address
+from wxauth_server.certificate_reading import host_names_of, unusable_key_of
+from wxauth_server.doctor.certificate_form import load_chain
 from wxauth_server.doctor.findings import (
     Check,
     Finding,
@@ -21,7 +22,6 @@ from wxauth_server.doctor.findings import (
     warning,
 )
 from wxauth_server.doctor.handshake import Fault, Ours, rehearse
-from wxauth_server.settings import split_address
 
 _TARGET = re.compile(
     r"(?:dns:(?://[^/]*/)?|ipv4:|ipv6:)?(?P<host>\[[^\[\]]+\]|[^:/,\[\]]+):(?P<port>[0-9]{1,5})"
@@ -63,7 +63,7 @@ def _names(installation: Installation) -> Finding:
     chain = load_chain(grpc.tls.certificate_file)
     if not chain:
         return skipped(Check.GRPC_NAMES, "the certificate cannot be read")
-    names = names_of(chain[0])
+    names = host_names_of(chain[0])
     shown = ", ".join(names) or "none"
     host, _ = split_address(grpc.listen)
     if _is_address(host):
@@ -86,18 +86,13 @@ def _token(installation: Installation) -> Finding:
     if file is None:
         return skipped(Check.CREDENTIALS_TOKEN, "gateway.credentials has no token")
     try:
-        content = read_private_file(file)
+        read_token_file(file)
     except FileUnusable as error:
         return problem(
             Check.CREDENTIALS_TOKEN,
             str(error),
-            f"put the token that wxauth callers add printed into {file}, and chmod 600 {file}",
-        )
-    if TOKEN_FORM.fullmatch(content.decode("ascii", errors="replace").strip()) is None:
-        return problem(
-            Check.CREDENTIALS_TOKEN,
-            f"{file} holds no token",
-            "wxauth callers rotate NAME prints another one; put it there and nothing else",
+            f"put the token that wxauth callers add or rotate printed into {file}, and nothing "
+            f"else; chmod 600 {file}",
         )
     return ok(Check.CREDENTIALS_TOKEN, f"{file} holds a token")
 
@@ -122,6 +117,9 @@ def _rehearsal(installation: Installation) -> Finding:
         fault = rehearse(server, client, name)
     except (OSError, ValueError):  # an SSLError is the one, a name that is none the other
         return skipped(check, "the certificates of grpc.tls or gateway.credentials are unusable")
+    chains = map(load_chain, filter(None, (theirs.certificate_file, ours.certificate_file)))
+    if any(unusable_key_of(certificate) for chain in chains for certificate in chain[:1]):
+        return skipped(check, "gRPC does not use a key of grpc.tls or gateway.credentials")
     if fault is None:
         return ok(check, f"the gateway and the server accept each other's certificates as {name}")
     return problem(

@@ -16,7 +16,7 @@ import grpc
 from wxauth.v1 import admin_service_pb2
 from wxauth_client.file_watch import FileWatch
 from wxauth_server.admin_token import AdminToken
-from wxauth_server.callers.caller import Caller, CallerBook, Role
+from wxauth_server.callers.caller import SERVER_ADMIN_NAME, Caller, CallerBook, Role
 from wxauth_server.callers.tokens import ADMIN_PREFIX
 from wxauth_server.clock import Clock
 from wxauth_server.errors import CallerForbidden, CallerUnauthenticated
@@ -54,7 +54,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
 }
 
 #: Who has the token of the server's data directory.
-SERVER_ADMIN = Caller(name="admin.token", roles=_ADMIN, created_ms=0)
+SERVER_ADMIN = Caller(name=SERVER_ADMIN_NAME, roles=_ADMIN, created_ms=0)
 
 
 class Callers:

@@ -11,12 +11,7 @@ from functools import lru_cache
 
 from cryptography import x509
 
-_UNREADABLE = (
-    ValueError,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.UnsupportedGeneralNameType,
-)
+from wxauth_server.certificate_reading import NO_CERTIFICATE, caller_names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +30,7 @@ def read_client_certificate(pem: bytes) -> ClientCertificate:
     """Without a name where the certificate has none, or not in the form of RFC 5280."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-        alternatives = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value
-        names = (
-            *alternatives.get_values_for_type(x509.DNSName),
-            *alternatives.get_values_for_type(x509.UniformResourceIdentifier),
-        )
-        return ClientCertificate(names, certificate.not_valid_after_utc.timestamp() * 1000)
-    except _UNREADABLE:
+    except NO_CERTIFICATE:
         return ClientCertificate((), 0)
+    ends = certificate.not_valid_after_utc
+    return ClientCertificate(caller_names_of(certificate), ends.timestamp() * 1000)

@@ -16,8 +16,7 @@ import asyncio
 import inspect
 import logging
 import secrets
-import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -31,6 +30,8 @@ from wxauth_server.errors import (
     Overloaded,
     RequestInvalid,
 )
+from wxauth_server.logs import trace_without_text
+from wxauth_server.rpc.arrivals import Arrivals
 from wxauth_server.rpc.callers import ROLES, Callers
 from wxauth_server.rpc.refused_callers import RefusedCallers
 from wxauth_server.rpc.status import abort
@@ -66,6 +67,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _Check = Callable[[Context], None]
 # From what came over the wire; raises RequestInvalid.
 _Parse = Callable[[Any], Any]
+# From the messages of a call and its context to what its method takes.
+_Read = Callable[[Any, Context], Awaitable[Any]]
 
 
 class _Registry(Protocol):
@@ -81,6 +84,7 @@ class GuardedServer:
         self._server = server
         self._callers = callers
         self._refused = RefusedCallers(callers)
+        self._arrivals = Arrivals()
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Nothing: the same handlers come as registered ones, which take precedence."""
@@ -106,7 +110,7 @@ class GuardedServer:
                 self._refused.note(method, refusal, context)
                 raise
 
-        return _guard(handler, check, LEAST_TIME_S.get(method, 0.0))
+        return _guard(handler, check, LEAST_TIME_S.get(method, 0.0), self._arrivals)
 
 
 def deadline_of(context: Context) -> Deadline:
@@ -119,26 +123,38 @@ def _time_left_s(context: Context) -> float:
     return DEFAULT_DEADLINE_S if left is None else left
 
 
-def _guard(handler: Any, check: _Check, least_time_s: float) -> grpc.RpcMethodHandler[Any, Any]:
+def _guard(
+    handler: Any, check: _Check, least_time_s: float, arrivals: Arrivals
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler at its guard. On the wire a unary request is a stream of one message."""
     # Parsed inside the guard, so that nobody's request is who may not call;
     # an answer is serialized there, so that a wrong one is a fault like others.
     parse = _parser(handler.request_deserializer)
     serialize = handler.response_serializer
     if handler.unary_unary is not None:
-        return grpc.unary_unary_rpc_method_handler(
-            _guard_unary(handler.unary_unary, parse, serialize, check, least_time_s)
+        return grpc.stream_unary_rpc_method_handler(
+            _guard_unary(handler.unary_unary, parse, serialize, check, least_time_s, arrivals)
         )
     if handler.unary_stream is not None:
-        return grpc.unary_stream_rpc_method_handler(
-            _guard_stream(handler.unary_stream, parse, check), None, serialize
+
+        async def the_one(_sent: object, context: Context) -> Any:
+            return parse(await arrivals.message(context))
+
+        return grpc.stream_stream_rpc_method_handler(
+            _guard_stream(handler.unary_stream, the_one, check), None, serialize
         )
     if handler.stream_stream is not None:
 
-        def parse_each(messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-            return (parse(message) async for message in messages)
+        async def each(sent: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async def parsed() -> AsyncIterator[Any]:
+                async for message in sent:
+                    check(context)  # a stream outlives the right to it
+                    yield parse(message)
+
+            return parsed()
 
         return grpc.stream_stream_rpc_method_handler(
-            _guard_stream(handler.stream_stream, parse_each, check), None, serialize
+            _guard_stream(handler.stream_stream, each, check), None, serialize
         )
     raise TypeError("wxauth has no client-streaming methods")
 
@@ -159,11 +175,12 @@ def _guard_unary(
     serialize: Callable[[Any], bytes],
     check: _Check,
     least_time_s: float,
+    arrivals: Arrivals,
 ) -> Any:
-    async def guarded(message: bytes, context: Context) -> bytes:
+    async def guarded(_sent: object, context: Context) -> bytes:
         try:
             check(context)
-            request = parse(message)
+            request = parse(await arrivals.message(context))
             if least_time_s and _time_left_s(context) < least_time_s:
                 raise DeadlineTooShort
             return serialize(await method(request, context))
@@ -173,13 +190,13 @@ def _guard_unary(
     return guarded
 
 
-def _guard_stream(method: Callable[[Any, Context], Any], parse: _Parse, check: _Check) -> Any:
+def _guard_stream(method: Callable[[Any, Context], Any], read: _Read, check: _Check) -> Any:
     if inspect.isasyncgenfunction(method):
 
         async def generate(sent: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 check(context)
-                async for message in method(parse(sent), context):
+                async for message in method(await read(sent, context), context):
                     yield message
             except BaseException as error:  # noqa: BLE001 - the outermost handler
                 await _end(context, error)
@@ -189,7 +206,7 @@ def _guard_stream(method: Callable[[Any, Context], Any], parse: _Parse, check: _
     async def write(sent: Any, context: Context) -> None:
         try:
             check(context)
-            await method(parse(sent), context)
+            await method(await read(sent, context), context)
         except BaseException as error:  # noqa: BLE001 - the outermost handler
             await _end(context, error)
 
@@ -212,12 +229,3 @@ async def _end(context: Context, error: BaseException) -> NoReturn:
     )
     await abort(context, fault)
     raise AssertionError("abort returned")
-
-
-def trace_without_text(error: BaseException) -> list[str]:
-    """Where an exception came from and its class; never its text, which may hold a secret."""
-    frames = [
-        f"{frame.filename}:{frame.lineno} in {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)
-    ]
-    return [*frames, type(error).__qualname__]

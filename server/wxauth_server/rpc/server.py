@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from typing import TypeAlias, cast
 
 import grpc
@@ -72,8 +73,9 @@ CHANNEL_OPTIONS: ChannelOptions = (
     ("grpc.enable_channelz", 0),
 )
 
-#: Calls of all connections at a time; more are RESOURCE_EXHAUSTED.
-MAX_CONCURRENT_RPCS = 4_000
+#: Calls of all connections at a time, health.MOST_WATCHES among them; more are
+#: RESOURCE_EXHAUSTED.
+MAX_CONCURRENT_RPCS = 8_000
 
 
 class PortInUse(Exception):
@@ -100,7 +102,7 @@ class RpcServer:
         self._certificates = certificates
         logging.getLogger("grpc._cython.cygrpc").addFilter(_tells_no_metadata)
         self._server = grpc.aio.server(
-            options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs
+            options=_within_descriptors(options), maximum_concurrent_rpcs=maximum_concurrent_rpcs
         )
         # The generated functions ask for a server; they use the two methods it has.
         guarded = cast("grpc.aio.Server", GuardedServer(self._server, callers))
@@ -131,7 +133,8 @@ class RpcServer:
                 port = self._server.add_insecure_port(self._settings.listen)
             else:
                 problem += (
-                    ", or its certificate has a key that gRPC cannot use (RSA and P-256 work)"
+                    ", or its certificate has a key that gRPC cannot use (RSA, P-256 and P-384 "
+                    "work)"
                 )
                 credentials = server_credentials(self._certificates)
                 port = self._server.add_secure_port(self._settings.listen, credentials)
@@ -160,3 +163,17 @@ def _tells_no_metadata(record: logging.LogRecord) -> bool:
     # grpcio writes metadata that is not UTF-8 into the log, as an error, whoever sends
     # it: it may be a token with a slip in it.
     return not str(record.msg).startswith("Invalid encoding on")
+
+
+def _within_descriptors(options: ChannelOptions) -> ChannelOptions:
+    """With no more connections than half of the files that this process may open.
+
+    The rest is for the database, for WeChat, and for reading who may still call.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return options
+    connections = "grpc.max_allowed_incoming_connections"
+    return tuple(
+        (name, min(value, soft // 2) if name == connections else value) for name, value in options
+    )

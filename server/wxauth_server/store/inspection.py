@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wxauth_server.store.interface import Row
 from wxauth_server.store.sqlite import BUSY_TIMEOUT_MS, DATABASE_NAME
+from wxauth_server.store.sqlite_errors import failures_as
 
 WAL_SUFFIX, SHM_SUFFIX = "-wal", "-shm"
 
@@ -37,7 +38,7 @@ class Inspection:
         self._immutable = immutable
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
-        with _failures_as_inspection_failed():
+        with failures_as(InspectionFailed):
             return self._connection.execute(sql, dict(parameters or {})).fetchall()
 
     def is_sound(self, within_s: float) -> bool | None:
@@ -71,7 +72,7 @@ def inspected(directory: Path) -> Iterator[Inspection]:
     # its index is there too, and is read as it is.
     immutable = not _holds_something(wal)
     options = "immutable=1" if immutable else "readonly_shm=1"
-    with _failures_as_inspection_failed():
+    with failures_as(InspectionFailed):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&{options}",
             uri=True,
@@ -79,7 +80,7 @@ def inspected(directory: Path) -> Iterator[Inspection]:
             timeout=BUSY_TIMEOUT_MS / 1000,
         )
     with contextlib.closing(connection):
-        with _failures_as_inspection_failed():
+        with failures_as(InspectionFailed):
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("BEGIN")
         yield Inspection(connection, wal, immutable=immutable)
@@ -90,15 +91,3 @@ def _holds_something(wal: Path) -> bool:
         return wal.stat().st_size > 0
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _failures_as_inspection_failed() -> Iterator[None]:
-    reason = None
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The name of the code only: the text may hold SQL or values.
-        reason = getattr(error, "sqlite_errorname", type(error).__name__)
-    if reason is not None:
-        raise InspectionFailed(reason)

@@ -26,6 +26,7 @@ from wxauth_server.errors import StoreUnavailable
 from wxauth_server.store.interface import READ_AT_ONCE, Row, StoreTooNew, StoreUnusable
 from wxauth_server.store.schema import migrate
 from wxauth_server.store.sessions import SESSION_COLUMNS, SessionRecord
+from wxauth_server.store.sqlite_errors import name_of
 
 T = TypeVar("T")
 
@@ -102,8 +103,9 @@ class SQLiteStore:
                 self._idle_readers.put(self._connect())
         except (sqlite3.Error, OSError) as error:
             self._close_connections()
-            reason = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise StoreUnusable(f"{self.path} cannot be opened as a database ({reason})") from None
+            raise StoreUnusable(
+                f"{self.path} cannot be opened as a database ({name_of(error)})"
+            ) from None
         except (StoreTooNew, StoreUnusable) as error:
             self._close_connections()
             raise type(error)(f"{self.path}: {error}") from None
@@ -204,11 +206,7 @@ def _failures_as_unavailable() -> Iterator[None]:
     except sqlite3.Error as error:
         failure = error
     if failure is not None:
-        # The name of the code only: the text may hold SQL or values.
-        log.error(
-            "store failed",
-            extra={"sqlite_error": getattr(failure, "sqlite_errorname", type(failure).__name__)},
-        )
+        log.error("store failed", extra={"sqlite_error": name_of(failure)})
         raise StoreUnavailable from None
 
 

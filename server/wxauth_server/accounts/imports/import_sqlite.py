@@ -5,7 +5,6 @@ Opened read-only. The settings of our own database are not for this one.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from wxauth_server.accounts.imports.import_columns import (
     read_columns,
 )
 from wxauth_server.accounts.imports.import_files import FileRefused, FileRow, Place
+from wxauth_server.store.sqlite_errors import failures_as
 
 #: How long another program's write to that database is waited for.
 _BUSY_TIMEOUT_S = 5.0
@@ -30,10 +30,10 @@ class SqliteFile:
     """An `AccountFile`. `table` None: the only one. Raises: FileRefused."""
 
     def __init__(self, path: Path, column_map: ColumnMap, *, table: str | None) -> None:
-        with _failures_refuse():
+        with failures_as(_refusal):
             self._database = _open_read_only(path)
         try:
-            with _failures_refuse():
+            with failures_as(_refusal):
                 self._begin(table, column_map)
         except BaseException:
             self.close()
@@ -63,7 +63,7 @@ class SqliteFile:
         places = tuple((FIELDS.index(field), n) for n, field in enumerate(self.columns))
         selected = ", ".join(map(quote_identifier, names))
         statement = f"SELECT {selected} FROM {quote_identifier(self._table)}"  # noqa: S608 - quoted
-        with _failures_refuse():
+        with failures_as(_refusal):
             for number, values in enumerate(self._database.execute(statement), start=1):
                 self._read = number
                 yield self._accounts.row(number, places, names, values)
@@ -102,13 +102,5 @@ def _table(database: sqlite_utils.Database, wanted: str | None) -> str:
     raise FileRefused(f"there is no table {wanted!r}; there are: {shown}")
 
 
-@contextlib.contextmanager
-def _failures_refuse() -> Iterator[None]:
-    """What the engine raises as FileRefused; its text may hold values."""
-    reason = None
-    try:
-        yield
-    except sqlite3.Error as error:
-        reason = getattr(error, "sqlite_errorname", type(error).__name__)
-    if reason is not None:
-        raise FileRefused(f"cannot be read as an SQLite database ({reason})")
+def _refusal(failure: str) -> FileRefused:
+    return FileRefused(f"cannot be read as an SQLite database ({failure})")

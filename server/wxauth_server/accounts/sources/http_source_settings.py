@@ -10,9 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from wxauth_client.target import is_loopback
 from wxauth_server.accounts.sources.source_settings import SourceName, SourceSettingsRefused
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 # Nothing that HTTP libraries spell in two ways: the path is part of what is signed.
 _URL = re.compile(
@@ -59,7 +58,7 @@ class HttpSourceSettings(BaseModel):
             raise ValueError("what is in the brackets is no IPv6 address")
         if found["port"] and not 0 < int(found["port"]) < 65_536:
             raise ValueError("there is no such port")
-        if found["scheme"] == "http" and found["host"] not in _LOOPBACK:
+        if found["scheme"] == "http" and not is_loopback(found["host"]):
             raise ValueError("http:// on 127.0.0.1, localhost or [::1] only: passwords go there")
         return url.rstrip("/")
 

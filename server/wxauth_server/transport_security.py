@@ -8,7 +8,6 @@ from wxauth_client.certificates import ServerTls
 from wxauth_client.file_watch import FileUnusable
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.callers.watching import watch_callers, watch_server_certificates
-from wxauth_server.cli.output import CommandFailed
 from wxauth_server.config import Configuration
 
 #: Variables that have libraries log what passes through them: gRPC's core the
@@ -17,11 +16,14 @@ from wxauth_server.config import Configuration
 DEBUGGING = ("GRPC_TRACE", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE")
 
 
+class UnsafeToServe(Exception):
+    """Something is missing before others may reach it. A line of the text for each thing."""
+
+
 def refuse_unsafe_server(configuration: Configuration) -> None:
     """Refuse to start a gRPC server that lacks something, before anything is made.
 
-    On loopback only what is configured has to be usable. Raises: CommandFailed,
-    with a line for each thing that is missing.
+    On loopback only what is configured has to be usable. Raises: UnsafeToServe.
     """
     problems = []
     for watch in (watch_server_certificates, watch_callers):
@@ -37,14 +39,14 @@ def refuse_unsafe_server(configuration: Configuration) -> None:
             )
         problems.extend(_debugging(configuration.grpc.listen))
     if problems:
-        raise CommandFailed("\n".join(problems))
+        raise UnsafeToServe("\n".join(problems))
 
 
 def refuse_unsafe_gateway(settings: GatewaySettings) -> None:
-    """Raises: CommandFailed."""
+    """Raises: UnsafeToServe."""
     problems = [] if settings.is_loopback else _debugging(settings.listen)
     if problems:
-        raise CommandFailed("\n".join(problems))
+        raise UnsafeToServe("\n".join(problems))
 
 
 def transport(tls: ServerTls | None) -> str:

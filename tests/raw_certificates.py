@@ -1,8 +1,9 @@
-"""Certificates as no honest authority issues them, or with keys that gRPC has not learnt."""
+"""Certificates with alternative names of any bytes, as no honest authority issues them."""
 
 from __future__ import annotations
 
 import datetime
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from tests.certificates import Authority, Issued
 
 _PEM = serialization.Encoding.PEM
+# The builder refuses to write one extension twice: a second kind is made the first.
+_OTHER = ExtensionOID.ISSUER_ALTERNATIVE_NAME
+_OTHER_DER, _DER = b"\x06\x03\x55\x1d\x12", b"\x06\x03\x55\x1d\x11"
 
 
 def issue_raw(
@@ -23,10 +27,13 @@ def issue_raw(
     names: Sequence[tuple[int, bytes]],
     *,
     file: str = "raw",
-    curve: ec.EllipticCurve | None = None,
+    twice: bool = False,
 ) -> Issued:
-    """A certificate with alternative names of any bytes, by their tags of RFC 5280."""
-    key = ec.generate_private_key(curve or ec.SECP256R1())
+    """A certificate with alternative names of any bytes, by their tags of RFC 5280.
+
+    `twice`: in two extensions, the same; then its signature is none.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()
@@ -40,11 +47,13 @@ def issue_raw(
     if names:
         encoded = b"".join(bytes((0x80 + tag, len(name))) + name for tag, name in names)
         value = bytes((0x30, len(encoded))) + encoded
-        extension = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, value)
-        builder = builder.add_extension(extension, critical=False)
+        for oid in (ExtensionOID.SUBJECT_ALTERNATIVE_NAME, *([_OTHER] if twice else ())):
+            builder = builder.add_extension(x509.UnrecognizedExtension(oid, value), critical=False)
     issued = Issued(directory / f"{file}.pem", directory / f"{file}.key")
-    made = builder.sign(authority._key, hashes.SHA256())
-    issued.certificate.write_bytes(made.public_bytes(_PEM))
+    made = builder.sign(authority._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    if twice:
+        made = made.replace(_OTHER_DER, _DER)
+    issued.certificate.write_text(ssl.DER_cert_to_PEM_cert(made))
     issued.key.touch(0o600)
     issued.key.write_bytes(
         key.private_bytes(
