@@ -8,6 +8,7 @@ and waits for the same behaviour.
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -254,8 +255,16 @@ def test_a_flood_of_pings_is_closed(serving: Serving) -> None:
         )
 
 
-def test_connections_beyond_the_limit_are_closed(serving: Serving) -> None:
-    with serving(grpc_max_allowed_incoming_connections=2) as port:
+@pytest.mark.parametrize("why", ["the limit of connections", "the limit of open files"])
+def test_connections_beyond_the_limit_are_closed(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    lowered = {}
+    if why == "the limit of connections":
+        lowered = {"grpc_max_allowed_incoming_connections": 2}
+    else:  # not lowered for real: the tests of this process need theirs
+        monkeypatch.setattr(resource, "getrlimit", lambda _limit: (4, 4))
+    with serving(**lowered) as port:
         kept = [RawConnection(port) for _ in range(2)]
         for connection in kept:
             connection.send(raw_http2.PREFACE)

@@ -8,14 +8,20 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from tests.canary import CANARY
 from tests.certificates import Authority
-from tests.rpc.known_callers import a_token, caller
+from tests.rpc.known_callers import a_token, bearer, caller
 from tests.rpc.test_grpcurl import GRPCURL
 from tests.rpc.tls_server import TlsServer, tls_server
+from tests.running_server import refused
 from wxauth_server.callers.caller import Role
 
 TOKEN = a_token()
@@ -102,3 +108,19 @@ def test_with_a_certificate(serve: Serve, clients: Authority) -> None:
     files = ("-cert", str(gateway.certificate), "-key", str(gateway.key))
     said, _ = grpcurl(server, *files, VALIDATE, token="")
     assert json.loads(said) == {}
+
+
+def test_a_stream_does_not_outlive_the_right_to_it(serve: Serve) -> None:
+    server = serve(reflection=True)
+    asked: SimpleQueue[ServerReflectionRequest] = SimpleQueue()
+    credentials = grpc.ssl_channel_credentials(server.authority.ca.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{server.port}", credentials) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answers = stub.ServerReflectionInfo(
+            iter(asked.get, None), timeout=20, metadata=bearer(TOKEN)
+        )
+        asked.put(ServerReflectionRequest(list_services=""))
+        assert next(answers).list_services_response.service
+        server.set_callers(caller("gateway", Role.GATEWAY, certificate_names=["gateway"]))
+        asked.put(ServerReflectionRequest(list_services=""))
+        assert refused(lambda: next(answers)).reason == "CALLER_UNAUTHENTICATED"
