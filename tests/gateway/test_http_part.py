@@ -56,7 +56,7 @@ def critical(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_part_that_fails_ends_what_waits_for_a_signal(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(CommandFailed, match="^the gateway ended by itself; the log says why$"):
+    with pytest.raises(CommandFailed, match=r"^the gateway ended by itself; the log says why$"):
         asyncio.run(serve(running, failing=True))
     assert critical(caplog) == ["the gateway ended by itself: LookupError"]
     assert "what stands" not in caplog.text
@@ -74,7 +74,7 @@ def test_a_part_that_accepts_no_more_connections_is_one_that_fails(
             assert connection.recv(1) == b""
 
     monkeypatch.setattr(listening.Server, "take", fail)
-    with pytest.raises(CommandFailed, match="^the gateway ended by itself"):
+    with pytest.raises(CommandFailed, match=r"^the gateway ended by itself"):
         asyncio.run(serve(running, connect))
     assert critical(caplog) == [
         "no more connections can be accepted: LookupError",

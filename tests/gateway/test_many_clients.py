@@ -26,7 +26,7 @@ from tests.gateway.running import running_gateways
 from tests.gateway.tls_clients import NAME, Address, Serving, trusting
 from tests.scripted_server import ScriptedServer, say
 from wxauth.v1 import auth_service_pb2 as pb
-from wxauth_gateway import listening
+from wxauth_gateway import http_server, listening
 from wxauth_gateway.settings import GatewaySettings
 
 LOGOUT = (
@@ -58,6 +58,31 @@ def test_the_longest_idle_one_makes_room(three: Address) -> None:
         for connection in (first, third):
             connection.sendall(GET)
             assert answer(connection)
+
+
+def test_who_has_an_answer_to_read_is_not_idle(
+    running: Running, server_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 1)
+    settings = GatewaySettings(server=running.server.address)
+    description = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        running_gateways([settings], server_loop, send_buffer=4_096) as [address],
+        socket.socket() as first,
+    ):
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        first.settimeout(PATIENCE_S)
+        first.connect(address)
+        first.sendall(description)
+        head = first.recv(2_048).partition(b"\r\n\r\n")
+        with connected(address) as second:
+            assert ended(second)
+        [length] = [line for line in head[0].split(b"\r\n") if line.startswith(b"content-length")]
+        left = int(length.split()[1]) - len(head[2])
+        while left:
+            piece = first.recv(65_536)
+            assert piece
+            left -= len(piece)
 
 
 @contextmanager
@@ -170,6 +195,7 @@ def test_a_handshake_that_ends_when_all_places_are_taken(
         )
         first.do_handshake()
         make_busy(first)
+        second.settimeout(http_server.HEAD_READ_TIMEOUT_S / 5)
         with suppress(OSError):  # the client's part may be done before it is ended
             second.do_handshake()
         assert ended(second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -62,3 +63,20 @@ def test_thousands_at_once_are_not_parsed(
         connection.sendall(LOGOUT + GET * 2_000)
         assert ended(connection)
     assert sum(message.startswith("Invalid HTTP") for message in caplog.messages) == 1
+
+
+def test_an_endless_body_behind_another_request_is_not_answered_in_its_place(
+    running: Running, go_on: threading.Event
+) -> None:
+    endless = b"POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    received = b""
+    with connected(running.address) as connection:
+        connection.settimeout(PATIENCE_S / 5)
+        connection.sendall(LOGOUT + endless)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"a:b\r\n" * 8_192)
+        with contextlib.suppress(ConnectionError):
+            received = connection.recv(65_536)
+    assert received == b""
+    assert not go_on.is_set()

@@ -50,6 +50,7 @@ class Connections(ServerState):
         self.opening: dict[Any, asyncio.Task[None]] = {}
         #: Those between two requests, the longest idle first.
         self.idle: dict[Any, None] = {}
+        self._warned: dict[str, float] = {}
 
     def admit(self, protocol: Any) -> bool:
         """Whether there is room for a connection that has just been made, or was made for it."""
@@ -62,7 +63,14 @@ class Connections(ServerState):
                 del self.idle[idle]
                 self.connections.discard(idle)
                 return True
+        self.warn(_BUSY, self.limit)
         return False
+
+    def warn(self, message: str, number: int) -> None:
+        now = time.monotonic()
+        if now - self._warned.get(message, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
+            self._warned[message] = now
+            logger.warning(message, number)
 
 
 class Server(uvicorn.Server):
@@ -83,7 +91,6 @@ class Server(uvicorn.Server):
         self.server_state: Connections = Connections()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._places = 0
-        self._warned: dict[str, float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if sockets is None:
@@ -100,7 +107,7 @@ class Server(uvicorn.Server):
         state = self.server_state
         if len(state.connections) >= state.limit and not state.idle:
             connection.close()
-            self._warn(_BUSY, state.limit)
+            state.warn(_BUSY, state.limit)
             return
         if self.config.is_ssl and len(state.connections) + len(state.opening) >= self._places:
             self._end_oldest_handshake()
@@ -141,14 +148,8 @@ class Server(uvicorn.Server):
         opening = self.server_state.opening
         oldest = next(iter(opening), None)
         if oldest is not None:
-            self._warn(_HANDSHAKES, len(opening))
+            self.server_state.warn(_HANDSHAKES, len(opening))
             opening.pop(oldest).cancel()
-
-    def _warn(self, message: str, number: int) -> None:
-        now = time.monotonic()
-        if now - self._warned.get(message, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
-            self._warned[message] = now
-            logger.warning(message, number)
 
 
 class _Listener:
