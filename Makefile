@@ -24,9 +24,9 @@ $(READY): pyproject.toml
 run: $(READY) ## Run everything in this terminal: sandbox, gRPC server and gateway
 	$(BIN)/wxauth dev
 
-test: $(READY) ## Run all tests: the fault tests last and alone, since they measure
-	$(BIN)/pytest --ignore tests/fault --numprocesses auto --maxprocesses 4 --dist loadfile $(TEST_FLAGS)
-	$(BIN)/pytest tests/fault $(TEST_FLAGS)
+test: $(READY) ## Run all tests: those that measure last and alone
+	$(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile $(TEST_FLAGS)
+	$(BIN)/pytest -m alone $(TEST_FLAGS)
 
 check: lint test ## Format, lint, types, contract, generated code and tests, as CI runs them
 

@@ -22,6 +22,8 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from wxauth_client.credentials import names as credential_names
+from wxauth_client.file_watch import FileUnusable
+from wxauth_client.guarded_file import read_guarded_file
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettings
 from wxauth_server.accounts.sources.source import LOCAL
@@ -144,7 +146,7 @@ class Configuration(BaseSettings):
 def load_configuration(file: Path | None = None, **flags: object) -> Configuration:
     """Flags, then WXAUTH_… variables, then the file; the development setting without any.
 
-    `file` must exist; without it WXAUTH_CONFIG's must, else wxauth.toml is read
+    `file` must be a file; without it WXAUTH_CONFIG's must, else wxauth.toml is read
     if it is there. `flags` are tables by name, such as grpc={"listen": …}.
 
     Raises: ConfigurationError.
@@ -157,13 +159,17 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
 
     _refuse_unknown_variables()
     try:
-        if named is not None:
-            named.open("rb").close()  # the TOML source passes over a missing file
+        # The TOML source passes over what is no file, such as the directory that Docker makes
+        # for a mount that is missing.
+        if named is not None or os.path.lexists(path):
+            read_guarded_file(path)
         configuration = FromFile(**flags)  # type: ignore[arg-type]
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8") from None
+    except FileUnusable as problem:
+        raise ConfigurationError(str(problem)) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except (SettingsError, ValidationError) as error:

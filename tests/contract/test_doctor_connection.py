@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import socket
+import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.sandbox_server import RunningSandbox
 from tests.scripted_wechat import serving
 from tests.unit.configured import app, nothing_set
 from tests.unit.examined import Report, examined, refused
+from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.callers.caller import Caller, CallerBook, CallerToken, Role
 from wxauth_server.callers.callers_file import changing_callers
 from wxauth_server.callers.tokens import digest_of
@@ -85,18 +87,55 @@ def test_a_server_on_this_machine(serve: Serve) -> None:
 def test_nobody_there() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    assert "wxauth serve" in told(address, "nothing listens", status=Status.WARNING)
+    assert "wxauth serve" in told(address, "nothing listens")
 
 
-def test_a_name_that_is_none() -> None:
-    what_to_do = told("no.such.name.invalid:1", "cannot be resolved", status=Status.WARNING)
+@pytest.mark.parametrize("server", ["no.such.name.invalid:1", f"{'x' * 64}.internal:1"])
+def test_a_name_that_is_none(server: str) -> None:
+    what_to_do = told(server, "cannot be resolved")
     assert "gateway.server" in what_to_do
+    assert "wxauth serve" not in what_to_do
+
+
+def test_no_way_there() -> None:
+    """An address for broadcasts, which no connection is made to."""
+    what_to_do = told("255.255.255.255:1", "cannot be reached")
+    assert "gateway.server" in what_to_do
+    assert "wxauth serve" not in what_to_do
+
+
+def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a listener whose queue is full, as from behind a firewall that drops packets."""
+    monkeypatch.setattr("wxauth_server.doctor.connection.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("wxauth_server.doctor.handshake.TIMEOUT_S", 0.3)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        what_to_do = told(address, "does not answer in time")
+    assert "wxauth serve" not in what_to_do
+
+
+def test_a_server_that_nobody_named_and_that_may_not_have_been_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a first minute."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    # The tests' machine may have something on the default port.
+    monkeypatch.setattr(GatewaySettings.model_fields["server"], "default", address)
+    assert "wxauth serve" in told(address, "nothing listens", status=Status.WARNING)
 
 
 def test_who_calls(serve: Serve) -> None:
     address = serve(require_callers=True).address
     assert "--role gateway" in told(address, "proves nothing")
-    assert "rotate" in told(address, "does not know the token", token=TOKENS["no"])
+    unknown = told(address, "does not know the token", token=TOKENS["no"])
+    # It may have been revoked: there is nothing to rotate then.
+    assert all(part in unknown for part in ("callers rotate NAME", "add NAME --role gateway"))
     assert "role gateway" in told(address, "not as a gateway", token=TOKENS["service"])
     assert from_gateway(address, token=TOKENS["gateway"]).only(CHECK).status is Status.OK
 
@@ -114,10 +153,20 @@ def test_a_server_with_tls(serve: Serve, authority: Authority, nothing_set: Path
     assert "ca_file" in told(address, "another authority", **{**right, "ca_file": rogue.ca})
 
 
-def test_a_server_whose_certificate_has_expired(serve: Serve, authority: Authority) -> None:
+def test_a_server_whose_certificate_has_expired(authority: Authority) -> None:
+    """It was good when the server started, so this is another one."""
     issued = authority.issue("127.0.0.1", good_for=datetime.timedelta(days=-1))
-    address = serve(tls={"certificate_file": issued.certificate, "key_file": issued.key}).address
-    assert told(address, "has expired", ca_file=authority.ca) == "renew it"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(issued.certificate, issued.key)
+
+    def expired(connection: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            secured.recv(1)
+
+    with serving(expired) as server:
+        address = server.base_url.removeprefix("http://")
+        assert told(address, "has expired", ca_file=authority.ca) == "renew it"
 
 
 def test_a_server_that_asks_for_certificates(serve: Serve, authority: Authority) -> None:

@@ -12,15 +12,7 @@ from typing import Any
 import pytest
 
 from tests.canary import CANARY
-from tests.wxauth_command import (
-    PATIENCE_S,
-    WXAUTH,
-    done_well,
-    environment,
-    listed,
-    refused,
-    wxauth,
-)
+from tests.wxauth_command import done_well, listed, refused, wxauth
 from wxauth_server.callers.tokens import digest_of
 
 ORDERS = ("callers", "add", "orders", "--role", "service")
@@ -90,29 +82,6 @@ def test_a_token_goes_into_a_new_file_and_over_no_other(orders: Path) -> None:
     assert not (orders / "elsewhere").exists()
 
 
-def test_no_file_of_a_token_stays_that_is_good_for_nothing(orders: Path) -> None:
-    (callers_file(orders).parent / "callers.json.new").mkdir()  # the change cannot be written
-    add = ("callers", "add", "shop", "--role", "service", "--output", "shop.token")
-    refused(wxauth(*add, cwd=orders), "callers.json cannot be written")
-    assert not (orders / "shop.token").exists()
-    assert [caller["name"] for caller in content(orders)] == ["orders"]
-
-
-def test_no_caller_whose_token_nobody_has(tmp_path: Path) -> None:
-    """Its standard output is full."""
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*WXAUTH, *ORDERS],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=PATIENCE_S,
-        )
-    assert (done.returncode, b"cannot write" in done.stderr) == (1, True)
-    assert not callers_file(tmp_path).exists()
-
-
 def test_json(tmp_path: Path) -> None:
     out, told = said(wxauth(*ORDERS, "--role", "admin", "--json", cwd=tmp_path))
     made = json.loads(out)
@@ -155,6 +124,7 @@ def test_a_caller_with_a_certificate_has_no_token(tmp_path: Path) -> None:
         (("admin.token", "--role", "service"), ("admin.token is what",)),
         (("x", "--role", "service", "--certificate-name", "*.internal"), ("wildcards",)),
         (("x", "--role", "service", "--certificate-name", ""), ("DNS name",)),
+        (("x", "--role", "service", "--certificate-name", "10.0.0.1"), ("no IP address",)),
         (("x", "--role", "service", "--certificate-name", "a", "--output", "t"), ("--output",)),
     ],
     ids=" ".join,
@@ -169,7 +139,11 @@ def test_wrong_usage_is_explained(
 def test_a_name_is_taken_once(orders: Path) -> None:
     before = callers_file(orders).read_bytes()
     refused(
-        wxauth(*ORDERS, "--role", "admin", cwd=orders), "there is a caller orders already", "rotate"
+        wxauth(*ORDERS, "--role", "admin", cwd=orders),
+        "there is a caller orders already",
+        "wxauth callers rotate orders",
+        "wxauth callers set-roles orders",
+        "add a second caller of another name with --certificate-name, and revoke orders once",
     )
     assert callers_file(orders).read_bytes() == before
 

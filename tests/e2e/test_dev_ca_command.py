@@ -52,6 +52,9 @@ def test_callers_with_tokens(tmp_path: Path) -> None:
         f"wxauth callers add {role} --role {role} --output '{ca}/{role}.token'"
         for role in ("gateway", "service", "admin")
     ]
+    [told] = [line for line in printed.splitlines() if "[[apps]]" in line]
+    assert told.startswith("# ")
+    assert "wxauth keys init" in told
     assert "For development" in printed
 
 

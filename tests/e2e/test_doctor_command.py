@@ -13,6 +13,7 @@ import pytest
 
 from tests.command_data import make_data
 from tests.sandbox_server import RunningSandbox
+from tests.unit.configured import app
 from tests.wxauth_command import done_well, wxauth
 from wxauth_server.doctor.findings import Check
 
@@ -106,6 +107,19 @@ def test_a_configuration_that_cannot_be_used(data: Path) -> None:
     assert checks["database.file"]["status"] == "skipped"
     checks = found("--config", "none.toml", cwd=data, status=1)
     assert "none.toml" in checks["configuration.file"]["what"]
+
+
+def test_what_to_do_is_for_what_was_looked_at(tmp_path: Path) -> None:
+    """Without the options it would be done elsewhere."""
+    configuration = tmp_path / "a file.toml"
+    configuration.touch(0o600)
+    configuration.write_text(app())
+    options = ("--config", configuration.name, "--data", "new")
+    what_to_do = found("--offline", *options, cwd=tmp_path, status=1)["keyring.file"]["what_to_do"]
+    assert what_to_do == "wxauth keys init --config 'a file.toml' --data new"
+
+    done_well(wxauth(*shlex.split(what_to_do)[1:], cwd=tmp_path))
+    assert found("--offline", *options, cwd=tmp_path)["keyring.file"]["status"] == "ok"
 
 
 def test_another_data_directory(tmp_path: Path) -> None:

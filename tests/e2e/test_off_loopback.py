@@ -221,10 +221,15 @@ def test_without_a_certificate_or_without_tls(apart: Apart, tmp_path: Path) -> N
     (tmp_path / "token").chmod(0o600)
     list_accounts = ("accounts", "list", "--token-file", str(tmp_path / "token"))
     here = f"127.0.0.1:{apart.server.rpartition(':')[2]}"
-    refused(wxauth(*list_accounts, "--server", here, cwd=tmp_path), "no answer", "speaks TLS")
+    refused(
+        wxauth(*list_accounts, "--server", here, cwd=tmp_path), "speaks TLS, give WXAUTH_CA_FILE"
+    )
     if apart.mtls:
         variables = {"WXAUTH_CA_FILE": f"{apart.ca}/ca.pem"}
-        refused(apart.admin(*list_accounts, variables=variables), "asks for certificates")
+        refused(
+            apart.admin(*list_accounts, variables=variables),
+            "asks for certificates, give WXAUTH_CERTIFICATE_FILE and WXAUTH_KEY_FILE",
+        )
 
 
 def test_an_exchange_by_the_same_command(apart: Apart) -> None:

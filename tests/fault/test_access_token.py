@@ -26,6 +26,8 @@ from wxauth_server.wechat import access_token
 from wxauth_server.wechat.access_token import AccessTokens
 from wxauth_server.wechat.client import WeChatClient
 
+pytestmark = pytest.mark.alone
+
 APP, SECRET = "wx1111111111111111", "secret"
 THREADS = 100
 #: For a machine that is busy with other things: nothing here takes a tenth of it.

@@ -35,6 +35,8 @@ from tests.fault.steady_load import (
     validation_reconnecting,
 )
 
+pytestmark = pytest.mark.alone
+
 #: A second to the next look; so much more only for a machine that is very busy.
 MOST_S = 10.0
 #: The control's: three looks of a server that looks.

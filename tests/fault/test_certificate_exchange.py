@@ -43,6 +43,8 @@ from tests.fault.steady_load import (
 )
 from wxauth_client.file_watch import INTERVAL_S
 
+pytestmark = pytest.mark.alone
+
 EXCHANGES = 20
 KEEPING, RECONNECTING = 4, 4
 #: Between two looks at the files in the short form; the long one has the real interval.

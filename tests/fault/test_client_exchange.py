@@ -36,6 +36,8 @@ from tests.fault.steady_load import (
 from wxauth_client import AsyncAuthClient, AuthClient, WxauthError, file_watch
 from wxauth_client.credentials import Credentials
 
+pytestmark = pytest.mark.alone
+
 EXCHANGES = 20
 TASKS = 3
 #: Between two looks at the files in the short form; the long one has the real interval.

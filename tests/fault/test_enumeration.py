@@ -47,6 +47,8 @@ from wxauth_server.store.interface import Transaction
 from wxauth_server.store.opening import open_store
 from wxauth_server.store.throttles import ThrottleKey, end_attempt, reserve_attempt
 
+pytestmark = pytest.mark.alone
+
 #: Class of refusal -> its user, and the password that is tried.
 ATTEMPTS: Mapping[str, tuple[str, str]] = {
     "wrong password": ("enabled", WRONG_PASSWORD),

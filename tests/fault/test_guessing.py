@@ -33,6 +33,8 @@ from wxauth_server.store.interface import Transaction
 from wxauth_server.store.throttles import find_throttle, reserve_attempt
 from wxauth_server.wechat.client import WeChatClient, WeChatUser
 
+pytestmark = pytest.mark.alone
+
 NAME, RIGHT, WRONG = "zhangsan", "correct horse battery", "wrong horse battery"
 LIMIT = 10
 GUESSES = 200

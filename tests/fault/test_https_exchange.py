@@ -36,6 +36,8 @@ from wxauth_client.credentials import Credentials
 from wxauth_gateway import serve
 from wxauth_gateway.settings import GatewaySettings
 
+pytestmark = pytest.mark.alone
+
 #: The gateway looks once a second.
 EXCHANGES, EXCHANGES_LONG = 6, 20
 KEEPING, RECONNECTING = 3, 3

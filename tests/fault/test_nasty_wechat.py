@@ -40,6 +40,8 @@ from wxauth_client import (
     retrying,
 )
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 16
 BCRYPT_COST = 4
 #: The first one binds.

@@ -26,6 +26,8 @@ from tests.fault.test_enumeration import auc, deviation
 from wxauth_server.errors import UserDataInvalid
 from wxauth_server.wechat.user_data import decrypt
 
+pytestmark = pytest.mark.alone
+
 APP, OPENID = "wx4f4bc4dec97d474b", "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
 NOW = 1_772_366_400
 

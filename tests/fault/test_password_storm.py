@@ -26,6 +26,8 @@ from tests.fault.serving import Phones, sandbox_process, server_process
 from tests.fault.unprotected import ONE_POOL
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 50
 VALIDATIONS_A_SECOND = 100
 BCRYPT_COST = 12

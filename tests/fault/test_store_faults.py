@@ -27,6 +27,8 @@ from tests.fault.serving import Phones, sandbox_process, server_process
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 from wxauth_server.store.sqlite import DATABASE_NAME
 
+pytestmark = pytest.mark.alone
+
 VALIDATIONS_A_SECOND = 100
 #: The lock's budget of 2 s, and half a second for the rest (row 4).
 MOST_LOGIN_S = 2.5

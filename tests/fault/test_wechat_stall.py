@@ -30,6 +30,8 @@ from tests.fault.serving import (
 from tests.fault.unprotected import ONE_POOL
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+pytestmark = pytest.mark.alone
+
 LOGINS_A_SECOND = 20
 VALIDATIONS_A_SECOND = 100
 STALL_MS = 30_000

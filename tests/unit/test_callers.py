@@ -68,7 +68,7 @@ def test_nobody_passes_for_the_owner_of_the_servers_own_token() -> None:
         "localhost",
         "gateway.internal",
         "Gateway_1.internal",
-        "10.0.0.7",
+        "7.internal",
         "spiffe://shop.example/ns/prod/sa/orders",
         "urn:service:orders",
         "x" * 255,
@@ -83,6 +83,9 @@ def test_a_certificate_name(name: str) -> None:
     [
         ("*.internal", "wildcards"),
         ("spiffe://shop.example/*", "wildcards"),
+        ("10.0.0.7", "no IP address"),
+        ("2001:db8::7", "no IP address"),
+        ("[::1]", "no IP address"),
         ("", "DNS name"),
         ("a..b", "DNS name"),
         ("a,b", "DNS name"),

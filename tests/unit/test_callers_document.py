@@ -25,7 +25,8 @@ _names = st.text(string.ascii_lowercase + string.digits + "._-", min_size=1, max
 _labels = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
 _visible = st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="*")
 _certificate_names = st.one_of(
-    st.lists(_labels, min_size=1, max_size=4).map(".".join),
+    # The last has a letter: an IP address is no such name.
+    st.lists(_labels, max_size=3).map(lambda labels: ".".join([*labels, "internal"])),
     st.text(_visible, min_size=1, max_size=80).map("spiffe://{}".format),
 )
 _digests = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -191,6 +192,20 @@ def test_a_caller_that_is_not_as_we_write_it(key: str, value: object, why: str) 
 def test_a_caller_has_tokens_or_certificate_names() -> None:
     both = {"tokens": [{"sha256": DIGEST, "created": CREATED}], "certificate_names": ["a"]}
     assert "one of the two" in refused(document(both))
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("callers", b'{"callers": [{"x": 1}], "format": 1, "callers": []}'),
+        ("format", b'{"format": 2, "format": 1, "callers": []}'),
+        ("roles", document({}).replace(b'"roles"', b'"roles": ["admin"], "roles"')),
+        ("name", document({}).replace(b'"name"', b'"na\\u006de": "shop", "name"')),
+    ],
+)
+def test_a_key_that_is_there_twice(key: str, content: bytes) -> None:
+    """One reader would take the first of the two, another one the last."""
+    assert refused(content) == f"the key {key} stands twice in an object"
 
 
 def test_a_token_that_somebody_wrote_there_is_not_repeated() -> None:

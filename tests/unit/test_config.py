@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,26 @@ def test_apps_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- What is refused -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [None, Path("wxauth.toml")])
+def test_a_file_that_is_none_is_not_passed_over(named: Path | None) -> None:
+    """Docker makes a directory for a mount that is missing."""
+    path = Path("wxauth.toml")
+
+    def why() -> str:
+        with pytest.raises(ConfigurationError) as refusal:
+            load_configuration(named)
+        return str(refusal.value)
+
+    path.mkdir()
+    assert why() == "wxauth.toml cannot be read: Is a directory"
+    path.rmdir()
+    os.mkfifo(path)  # nobody ever writes into it: it must not be waited for
+    assert why() == "wxauth.toml is no regular file"
+    path.unlink()
+    path.symlink_to("nowhere.toml")
+    assert why() == "wxauth.toml cannot be read: No such file or directory"
 
 
 def test_a_file_that_is_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

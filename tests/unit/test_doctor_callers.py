@@ -60,8 +60,9 @@ def test_callers_in_order() -> None:
 
 def test_no_callers() -> None:
     assert examined().only(Check.CALLERS_FILE).status is Status.SKIPPED
-    finding = refused(examined(REQUIRED), Check.CALLERS_FILE, "names no caller")
+    finding = refused(examined(REQUIRED), Check.CALLERS_FILE, f"{FILE} does not exist")
     assert finding.what_to_do.startswith("wxauth callers add gateway --role gateway")
+    refused(with_callers(), Check.CALLERS_FILE, f"{FILE} names no caller")
     assert with_callers(GATEWAY).only(Check.CALLERS_FILE).status is Status.OK
 
 

@@ -55,6 +55,13 @@ def test_no_database() -> None:
     assert development.only(Check.DATABASE_FILE).status is Status.SKIPPED
 
 
+def test_a_link_to_itself() -> None:
+    FILE.unlink()
+    FILE.symlink_to(FILE.name)
+    told = refused(examined(), Check.DATABASE_FILE, "Too many levels of symbolic links")
+    assert "store.directory" in told.what_to_do
+
+
 @pytest.mark.parametrize("content", [b"", b"this is no database" * 1_000])
 def test_what_is_no_database(content: bytes) -> None:
     FILE.write_bytes(content)

@@ -54,6 +54,13 @@ def test_no_key_ring_yet() -> None:
     assert not Path("new").exists()
 
 
+def test_a_link_to_itself() -> None:
+    RING.rename("kept.json")
+    RING.symlink_to(RING.name)
+    told = refused(examined(), Check.KEYRING_FILE, "Too many levels of symbolic links")
+    assert "keyring.file" in told.what_to_do
+
+
 def test_a_key_ring_that_others_can_read() -> None:
     RING.chmod(0o644)
     do(refused(examined(), Check.KEYRING_FILE, "can be read by others", "0644"))

@@ -7,12 +7,14 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
 
 from wxauth_client.certificates import Certificates, ServerTls, read_certificates
 from wxauth_client.file_watch import FileUnusable, FileWatch
+from wxauth_client.server_certificate import EndOfCertificate, load_server_certificate
 
 logger = logging.getLogger("wxauth.gateway")
 
@@ -29,6 +31,7 @@ class Https:
         self._context: FollowingContext | None = None
         self._look: threading.Thread | None = None
         self._fault = ""
+        self._end = EndOfCertificate("certificate of the gateway")
 
     def context(self, _config: uvicorn.Config, _default: Callable[[], Any]) -> ssl.SSLContext:
         """Raises: FileUnusable."""
@@ -54,6 +57,7 @@ class Https:
     def _refresh(self, watch: FileWatch[_Generation]) -> None:
         try:
             watch.refresh()
+            self._end.look(watch.value.certificates.certificate or b"", datetime.now(UTC))
         except Exception as error:  # noqa: BLE001 - a look must not end the looking
             self._tell(error)
         else:
@@ -120,9 +124,12 @@ def _read(tls: ServerTls) -> _Generation:
 
 
 def _checked(tls: ServerTls) -> Certificates:
-    return read_certificates(
+    found = read_certificates(
         certificate_file=tls.certificate_file, key_file=tls.key_file, ca_file=tls.client_ca_file
     )
+    # OpenSSL takes what has expired; clients do not.
+    load_server_certificate(tls.certificate_file, found.certificate or b"")
+    return found
 
 
 def _being_replaced(tls: ServerTls) -> FileUnusable:

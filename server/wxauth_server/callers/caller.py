@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -152,12 +153,28 @@ def check_name(name: str) -> str:
 
 
 def check_certificate_name(name: str) -> str:
-    """The same. Raises: ValueError for what is no DNS name and no URI; a wildcard is none."""
+    """The same. Raises: ValueError for what is no DNS name and no URI.
+
+    A wildcard is none, and neither is an IP address.
+    """
     if "*" in name:
         raise ValueError("a certificate name is compared as it is: wildcards are not possible")
+    if _is_address(name):
+        raise ValueError(
+            "a certificate name is no IP address: addresses in a certificate are not compared, so "
+            "give a DNS name or a URI that it has"
+        )
     if len(name) > _MAX_CERTIFICATE_NAME or not (_DNS_NAME.fullmatch(name) or _URI.fullmatch(name)):
         raise ValueError(
             "a certificate name is a DNS name or a URI with ://, as the certificate has it among "
             f"its subject alternative names, at most {_MAX_CERTIFICATE_NAME} characters"
         )
     return name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

@@ -35,9 +35,12 @@ class CallersUnusable(FileUnusable):
 class CallersFile:
     """A file of callers while this process alone may change it; see `changing_callers`."""
 
-    def __init__(self, path: Path, former: os.stat_result | None, book: CallerBook) -> None:
+    def __init__(
+        self, path: Path, former: os.stat_result | None, content: bytes, book: CallerBook
+    ) -> None:
         self._path = path
         self._former = former
+        self._content = content
         #: What the file holds.
         self.book = book
 
@@ -50,12 +53,40 @@ class CallersFile:
         if len(content) > _MAX_FILE_BYTES:
             raise CallersUnusable(f"{self._path} would be longer than {_MAX_FILE_BYTES} bytes")
         try:
-            replace_private_file(self._path, content, owner=self._owner())
-            if self._former is not None:
-                _restore_readers(self._path, self._former)
+            self._write(content)
         except OSError as error:
             raise CallersUnusable(f"{self._path} cannot be written: {error.strerror}") from None
         self.book = book
+
+    @contextlib.contextmanager
+    def replaced(self, book: CallerBook) -> Iterator[None]:
+        """The same; when the block raises, the file holds again what it held at first.
+
+        Raises: CallersUnusable, also when that could not be put back.
+        """
+        self.replace(book)
+        try:
+            yield
+        except BaseException:
+            self._put_back()
+            raise
+
+    def _put_back(self) -> None:
+        try:
+            if self._former is None:
+                self._path.unlink()
+            else:
+                self._write(self._content)
+        except OSError as error:
+            raise CallersUnusable(
+                f"{self._path} has a change of which nobody was told, and could not be put back: "
+                f"{error.strerror}; see wxauth callers list"
+            ) from None
+
+    def _write(self, content: bytes) -> None:
+        replace_private_file(self._path, content, owner=self._owner())
+        if self._former is not None:
+            _restore_readers(self._path, self._former)
 
     def _owner(self) -> os.stat_result | None:
         """Whose the file shall be: of whom it was; of a new one, whose directory it is in."""
@@ -69,7 +100,7 @@ def load_callers(path: Path, *, must_exist: bool = False) -> CallerBook:
 
     Raises: CallersUnusable when it is no such file, or others can write it.
     """
-    status, book = _read(path)
+    status, _, book = _read(path)
     if status is None and must_exist:
         raise CallersUnusable(f"{path} does not exist: wxauth callers add makes it")
     return book
@@ -88,10 +119,10 @@ def changing_callers(path: Path) -> Iterator[CallersFile]:
             stack.enter_context(locked_directory(target.parent))
         except OSError as error:
             raise CallersUnusable(f"{target.parent} cannot be used: {error.strerror}") from None
-        former, book = _read(target)
+        former, content, book = _read(target)
         if former is not None and os.geteuid() not in {0, former.st_uid}:
             raise CallersUnusable(f"{path} belongs to another user: run this as that user")
-        yield CallersFile(target, former, book)
+        yield CallersFile(target, former, content, book)
 
 
 def _restore_readers(path: Path, former: os.stat_result) -> None:
@@ -101,8 +132,8 @@ def _restore_readers(path: Path, former: os.stat_result) -> None:
     os.chmod(path, stat.S_IMODE(former.st_mode))
 
 
-def _read(path: Path) -> tuple[os.stat_result | None, CallerBook]:
-    """What is known of the file, None if it is not there, and its callers."""
+def _read(path: Path) -> tuple[os.stat_result | None, bytes, CallerBook]:
+    """What is known of the file, None if it is not there; what it holds; and its callers."""
     try:
         content, status = read_guarded_file(
             path,
@@ -111,10 +142,10 @@ def _read(path: Path) -> tuple[os.stat_result | None, CallerBook]:
             most_bytes=_MAX_FILE_BYTES,
         )
     except FileMissing:
-        return None, CallerBook()
+        return None, b"", CallerBook()
     except FileUnusable as problem:
         raise CallersUnusable(str(problem)) from None
     try:
-        return status, callers_of(content)
+        return status, content, callers_of(content)
     except ValueError as problem:  # ours: names and keys only
         raise CallersUnusable(f"{path}: {problem}") from None

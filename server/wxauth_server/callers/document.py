@@ -74,6 +74,9 @@ def callers_of(content: bytes) -> CallerBook:
         document = _Document.model_validate_json(content)
     except ValidationError as error:
         raise ValueError(_first_problem(error)) from None
+    # Pydantic takes the last of two equal keys, and whoever reads the file may see the first.
+    # What it took is nested no deeper than ours.
+    json.loads(content, object_pairs_hook=_refuse_doubled_keys)
     return CallerBook(
         Caller(
             name=caller.name,
@@ -114,6 +117,13 @@ def content_of(book: CallerBook) -> bytes:
             entry["certificate_names"] = list(caller.certificate_names)
         callers.append(entry)
     return json.dumps({"format": FORMAT, "callers": callers}, indent=2).encode() + b"\n"
+
+
+def _refuse_doubled_keys(pairs: list[tuple[str, object]]) -> None:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key {key} stands twice in an object")
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ the same code answers in this process, and no gRPC is imported.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from wxauth_client.credentials import Credentials
+from wxauth_client.credentials import Credentials, names
 from wxauth_client.target import is_on_this_machine, split_address
 from wxauth_server.admin_token import FILE_NAME, read_token
 from wxauth_server.cli.options import load, require_database
@@ -52,6 +53,9 @@ TokenFile = Annotated[
 
 #: Longer than any call takes: one bcrypt behind a full queue of them.
 TIMEOUT_S = 30.0
+
+# Names that are no words of a sentence.
+_PARAMETER = re.compile(rf"\b(?:{'|'.join(name for name in names() if '_' in name)})\b")
 
 # As clients are connected, but without their look at the health of AuthService: an
 # operator may come because of that.
@@ -179,7 +183,9 @@ def _connected(server: str, credentials: Credentials) -> Iterator[AdminCalls]:
             except grpc.RpcError as failed:
                 error = error_of(failed, certificates)
             if isinstance(error, ServerUnreachable):
-                raise CommandFailed(f"no answer of a wxauth server at {server}: {error.message}")
+                # What the library calls by its parameters, a command is given by variables.
+                why = _PARAMETER.sub(lambda found: f"WXAUTH_{found[0].upper()}", error.message)
+                raise CommandFailed(f"no answer of a wxauth server at {server}: {why}")
             message = error.message
             if error.reason == "CALLER_UNAUTHENTICATED":
                 proof = "this token" if metadata else "a name of this certificate"

@@ -20,7 +20,7 @@ from wxauth_server.callers.tokens import CALLER_PREFIX, digest_of, new_token
 from wxauth_server.cli.callers_changes import revoke, rotate, set_roles
 from wxauth_server.cli.callers_list import list_all
 from wxauth_server.cli.callers_options import ROLES_HELP, Output, Roles, say, what_next, where
-from wxauth_server.cli.callers_token import described, handed_over
+from wxauth_server.cli.callers_token import hand_over
 from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, load
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.clock import SystemClock
@@ -80,14 +80,15 @@ def add(
         if file.book.named(name) is not None:
             raise CommandFailed(
                 f"there is a caller {name} already: for a new token, run wxauth callers rotate "
-                f"{name}; for other roles, wxauth callers set-roles {name}"
+                f"{name}; for other roles, wxauth callers set-roles {name}; to exchange a token "
+                "for a certificate, or other names of one, add a second caller of another name "
+                f"with --certificate-name, and revoke {name} once nobody uses it"
             )
         try:
             book = file.book.with_caller(caller).without_ended_tokens(now_ms)
         except ValueError as problem:  # ours: names only
             raise CommandFailed(f"{problem}; nothing was changed") from None
-        with handed_over(token, output, described(caller) if as_json else None):
-            file.replace(book)
+        hand_over(token, caller, file, book, output=output, as_json=as_json)
     proof = f"a certificate with the name {' or '.join(names)}" if names else "its token"
     say(
         f"{name} may call as {' and '.join(sorted(caller.roles))}, with {proof}.",

@@ -11,7 +11,7 @@ from wxauth_server.callers.caller import Caller, CallerBook
 from wxauth_server.callers.callers_file import changing_callers
 from wxauth_server.callers.tokens import CALLER_PREFIX, new_token
 from wxauth_server.cli.callers_options import Output, Roles, say, what_next, where
-from wxauth_server.cli.callers_token import described, handed_over
+from wxauth_server.cli.callers_token import hand_over
 from wxauth_server.cli.options import ConfigFile, DataDirectory, JsonObject, load
 from wxauth_server.cli.output import CommandFailed, readable
 from wxauth_server.clock import SystemClock
@@ -20,6 +20,9 @@ from wxauth_server.config import Configuration
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller's name.", show_default=False)]
 _GOOD_FOR = re.compile(r"(\d{1,5})([smhd])")
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+#: How long a token that was replaced may stay good: longer is a mistyped time, and a token
+#: that nobody looks after.
+_MOST_GOOD_FOR_DAYS = 90
 
 
 def rotate(
@@ -29,7 +32,8 @@ def rotate(
         typer.Option(
             "--old-good-for",
             metavar="TIME",
-            help="How long the tokens it has now stay good: 30m, 12h, 7d. 0 ends them at once.",
+            help="How long the tokens it has now stay good: 30m, 12h, 7d, at most 90d. 0 ends them "
+            "at once.",
         ),
     ] = "1d",
     output: Output = None,
@@ -56,8 +60,8 @@ def rotate(
             )
         old_end_ms = now_ms + good_for_ms
         changed = caller.with_new_token(token, now_ms=now_ms, old_end_ms=old_end_ms)
-        with handed_over(token, output, described(changed) if as_json else None):
-            file.replace(file.book.with_caller(changed).without_ended_tokens(now_ms))
+        book = file.book.with_caller(changed).without_ended_tokens(now_ms)
+        hand_over(token, changed, file, book, output=output, as_json=as_json)
     if good_for_ms:
         old = f"What it had before is good until {readable(old_end_ms)} UTC at the latest."
     else:
@@ -101,7 +105,13 @@ def _duration_ms(text: str) -> int:
     found = _GOOD_FOR.fullmatch(text)
     if found is None:
         raise typer.BadParameter(f"--old-good-for: {text!r} is no time: write 30m, 12h, 7d or 0")
-    return int(found[1]) * _UNITS_MS[found[2]]
+    good_for_ms = int(found[1]) * _UNITS_MS[found[2]]
+    if good_for_ms > _MOST_GOOD_FOR_DAYS * _UNITS_MS["d"]:
+        raise typer.BadParameter(
+            f"--old-good-for: {text} is longer than {_MOST_GOOD_FOR_DAYS}d: a token that was "
+            "replaced is to end"
+        )
+    return good_for_ms
 
 
 def _find(book: CallerBook, name: str, configuration: Configuration) -> Caller:

@@ -161,7 +161,12 @@ async def _everything(configuration: Configuration, sandbox: str) -> AsyncIterat
         finally:
             # At once: each lets its own calls end, and a login that waits for a
             # slow sandbox would else hold the gRPC server up.
-            await asyncio.gather(*(stop() for stop in reversed(stops)))
+            ended = await asyncio.gather(
+                *(stop() for stop in reversed(stops)), return_exceptions=True
+            )
+            for fault in ended:
+                if isinstance(fault, BaseException):
+                    raise fault
 
 
 def _make_demo_data(configuration: Configuration) -> bool:

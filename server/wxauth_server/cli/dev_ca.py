@@ -109,7 +109,8 @@ def _print_use(
 ) -> None:
     directory = authority.parent
     if server is not None:
-        print("\n# wxauth.toml of the server and of the gateway, with the files copied to each:\n")
+        print("\n# wxauth.toml of the server and of the gateway, with the files copied to each:")
+        print("# The server's first start needs an [[apps]] table too, and wxauth keys init.\n")
         _print_table("grpc", listen=f"0.0.0.0:{_GRPC_PORT}")
         tls = {
             "certificate_file": str(directory / server.certificate.name),

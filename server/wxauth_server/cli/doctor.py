@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,7 +62,12 @@ def doctor(
     # Of authorities whom others trust: not ours to mend.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
 
-    findings = examine(lambda: load(config, data), SystemClock(), offline=offline)
+    findings = examine(
+        lambda: load(config, data),
+        SystemClock(),
+        offline=offline,
+        options=_given(config, data),
+    )
     is_well = not any(finding.status is Status.PROBLEM for finding in findings)
     if as_json:
         print_json_object({"ok": is_well, "findings": [_fields(finding) for finding in findings]})
@@ -68,6 +75,13 @@ def doctor(
         _print(findings)
     if not is_well:
         raise typer.Exit(1)
+
+
+def _given(config: Path | None, data: Path | None) -> str:
+    named = {"--config": config, "--data": data}
+    return shlex.join(
+        word for option, path in named.items() if path is not None for word in (option, str(path))
+    )
 
 
 def _fields(finding: Finding) -> dict[str, str]:

@@ -31,6 +31,7 @@ from wxauth_server.doctor.findings import (
     skipped,
 )
 from wxauth_server.doctor.handshake import Ours, connect
+from wxauth_server.doctor.special_files import is_special
 
 _CHECK = Check.ACCOUNT_SOURCES_CONNECTION
 
@@ -48,6 +49,13 @@ def check_account_sources(installation: Installation) -> Iterator[Finding]:
 
 
 def _look(settings: AccountSourceSettings) -> Finding:
+    if isinstance(settings, HttpSourceSettings):
+        files = [settings.key_file, settings.ca_file]
+    else:
+        files = [settings.url_file]
+    for file in files:
+        if is_special(file):
+            return skipped(_CHECK, f"{settings.name}: {file} is no regular file, and not read")
     try:
         if isinstance(settings, HttpSourceSettings):
             return _service(settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from wxauth_server.callers.caller import SERVER_ADMIN_NAME, Caller, Role
 from wxauth_server.callers.callers_file import CallersUnusable, load_callers
 from wxauth_server.doctor.findings import (
+    NO_SERVER,
     Check,
     Finding,
     Installation,
@@ -24,6 +26,9 @@ TOKEN_ENDS_SOON_MS = 7 * _DAY_MS
 
 
 def check_callers(installation: Installation) -> Iterator[Finding]:
+    if not installation.has_server:
+        yield skipped(Check.CALLERS_FILE, NO_SERVER)
+        return
     path = installation.configuration.callers_file
     required = installation.configuration.grpc.callers_required
     try:
@@ -32,67 +37,73 @@ def check_callers(installation: Installation) -> Iterator[Finding]:
         yield problem(
             Check.CALLERS_FILE,
             str(error),
-            f"put back a good copy of {path}, mode 0600, or make the callers anew with wxauth "
-            "callers add",
+            f"put back a good copy of {path}, mode 0600, or move it away and make the callers "
+            f"anew: {_gateway(installation)}",
         )
         yield skipped(Check.CALLERS_ROLES, "the callers cannot be read")
         return
     if not callers:
         if required:
+            what = "names no caller" if os.path.lexists(path) else "does not exist"
             yield problem(
                 Check.CALLERS_FILE,
-                f"{path} names no caller, and callers are required",
-                "wxauth callers add gateway --role gateway, and one with --role service for each "
-                "internal service",
+                f"{path} {what}, and callers are required",
+                f"{_gateway(installation)}, and one with --role service for each internal service",
             )
         else:
             yield skipped(Check.CALLERS_FILE, "on loopback, and callers are not required")
         return
     yield ok(Check.CALLERS_FILE, f"{path} names {len(callers)}")
-    yield from _roles(callers, required=required)
-    yield from _tokens(callers, installation.clock.now_ms())
+    yield _roles(installation, callers, required=required)
+    yield from _tokens(installation, callers)
     yield from _certificates(installation, callers)
 
 
-def _roles(callers: tuple[Caller, ...], *, required: bool) -> Iterator[Finding]:
+def _gateway(installation: Installation) -> str:
+    return installation.command("callers add gateway --role gateway")
+
+
+def _roles(installation: Installation, callers: tuple[Caller, ...], *, required: bool) -> Finding:
     there = frozenset[Role]().union(*(caller.roles for caller in callers))
     shown = ", ".join(sorted(there))
     if Role.GATEWAY not in there and required:
-        yield warning(
+        return warning(
             Check.CALLERS_ROLES,
             "no caller has the role gateway: nobody can log in",
-            "wxauth callers add gateway --role gateway",
+            _gateway(installation),
         )
-    elif Role.SERVICE not in there:
-        yield ok(
+    if Role.SERVICE not in there:
+        return ok(
             Check.CALLERS_ROLES,
             f"roles of the callers: {shown}",
-            "for an internal service that validates sessions: wxauth callers add NAME "
-            "--role service",
+            "for an internal service that validates sessions: "
+            + installation.command("callers add NAME --role service"),
         )
-    elif Role.ADMIN not in there:
-        yield ok(
+    if Role.ADMIN not in there:
+        return ok(
             Check.CALLERS_ROLES,
             f"roles of the callers: {shown}",
-            "for an operator on another machine: wxauth callers add NAME --role admin; "
-            f"the server's own {SERVER_ADMIN_NAME} is for this one",
+            "for an operator on another machine: "
+            + installation.command("callers add NAME --role admin")
+            + f"; the server's own {SERVER_ADMIN_NAME} is for this one",
         )
-    else:
-        yield ok(Check.CALLERS_ROLES, f"roles of the callers: {shown}")
+    return ok(Check.CALLERS_ROLES, f"roles of the callers: {shown}")
 
 
-def _tokens(callers: tuple[Caller, ...], now_ms: int) -> Iterator[Finding]:
+def _tokens(installation: Installation, callers: tuple[Caller, ...]) -> Iterator[Finding]:
+    now_ms = installation.clock.now_ms()
     in_order = True
     for caller in callers:
         if caller.certificate_names:
             continue
+        rotate = installation.command(f"callers rotate {caller.name}")
         good = [token for token in caller.tokens if token.is_good(now_ms)]
         if not good:
             in_order = False
             yield problem(
                 Check.CALLERS_TOKENS,
                 f"{caller.name} has no token that is good: it cannot call",
-                f"wxauth callers rotate {caller.name}, or wxauth callers revoke {caller.name}",
+                f"{rotate}, or {installation.command(f'callers revoke {caller.name}')}",
             )
             continue
         ends = [token.ends_ms for token in good if token.ends_ms is not None]
@@ -104,7 +115,7 @@ def _tokens(callers: tuple[Caller, ...], now_ms: int) -> Iterator[Finding]:
             yield warning(
                 Check.CALLERS_TOKENS,
                 f"the last token of {caller.name} ends on {end}",
-                f"wxauth callers rotate {caller.name}, and give it the new one",
+                f"{rotate}, and give it the new one",
             )
         else:
             yield warning(
@@ -132,8 +143,8 @@ def _certificates(installation: Installation, callers: tuple[Caller, ...]) -> It
         yield ok(
             Check.CALLERS_CERTIFICATES,
             "every client needs a certificate, and no caller is proved by one",
-            "a caller can do without a token: wxauth callers add NAME --role … "
-            "--certificate-name NAME",
+            "a caller can do without a token: "
+            + installation.command("callers add NAME --role … --certificate-name NAME"),
         )
     else:
         yield ok(Check.CALLERS_CERTIFICATES, "what proves the callers is asked for")

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from wxauth_client.file_watch import FileUnusable
+from wxauth_client.guarded_file import read_guarded_file
 from wxauth_server.certificate_reading import (
     LEAST_RSA_BITS,
     NO_CERTIFICATE,
@@ -23,8 +25,9 @@ from wxauth_server.certificate_reading import (
 def load_chain(file: Path) -> list[x509.Certificate]:
     """The certificates of a file, in its order; none where it cannot be read."""
     try:
-        return x509.load_pem_x509_certificates(file.read_bytes())
-    except (OSError, *NO_CERTIFICATE):
+        content, _ = read_guarded_file(file)
+        return x509.load_pem_x509_certificates(content)
+    except (FileUnusable, *NO_CERTIFICATE):
         return []
 
 

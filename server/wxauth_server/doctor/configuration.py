@@ -7,10 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wxauth_server.config import Configuration
-from wxauth_server.doctor.findings import Check, Finding, Installation, ok, problem, warning
+from wxauth_server.doctor.findings import (
+    Check,
+    Finding,
+    Installation,
+    ok,
+    problem,
+    skipped,
+    warning,
+)
+from wxauth_server.doctor.special_files import is_special
 from wxauth_server.secret_files import secrets_open_to_others
 from wxauth_server.settings import ConfigurationError
-from wxauth_server.transport_security import DEBUGGING
+from wxauth_server.transport_security import (
+    DEBUGGING,
+    UnsafeToServe,
+    refuse_unsafe_gateway,
+    refuse_unsafe_server,
+)
 
 
 def refused(error: ConfigurationError) -> Iterator[Finding]:
@@ -31,9 +45,33 @@ def check_configuration(installation: Installation) -> Iterator[Finding]:
         Check.CONFIGURATION_FILE,
         f"{file} can be used" if read else "no file is read: variables and defaults hold",
     )
+    yield from _start(installation)
     yield from _apps(configuration)
     yield from _secrets(configuration)
     yield from _environment(configuration)
+
+
+def _start(installation: Installation) -> Iterator[Finding]:
+    """What the commands that serve look at before anything else, as they do it themselves."""
+    configuration = installation.configuration
+    refusals = []
+    try:
+        if installation.has_server:
+            refuse_unsafe_server(configuration)
+    except UnsafeToServe as refusal:
+        refusals += [("serve", line) for line in str(refusal).splitlines()]
+    try:
+        refuse_unsafe_gateway(configuration.gateway)
+    except UnsafeToServe as refusal:
+        refusals += [("gateway", line) for line in str(refusal).splitlines()]
+    for command, why in refusals:
+        yield problem(
+            Check.CONFIGURATION_START,
+            f"wxauth {command} refuses to start: {why}",
+            "mend that; docs/tls.md says what it takes to be reached by others",
+        )
+    if not refusals:
+        yield ok(Check.CONFIGURATION_START, "nothing here is unsafe to serve")
 
 
 def _apps(configuration: Configuration) -> Iterator[Finding]:
@@ -46,6 +84,12 @@ def _apps(configuration: Configuration) -> Iterator[Finding]:
         )
         return
     for settings in configuration.apps:
+        if is_special(settings.app_secret_file):
+            yield skipped(
+                Check.CONFIGURATION_APPS,
+                f"{settings.app_id}: {settings.app_secret_file} is no regular file, and not read",
+            )
+            continue
         try:
             settings.app()
         except ConfigurationError as error:

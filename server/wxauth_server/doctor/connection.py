@@ -17,9 +17,11 @@ from wxauth_client.errors import (
     WxauthError,
 )
 from wxauth_client.file_watch import FileUnusable
+from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.certificate_reading import caller_names_of
 from wxauth_server.doctor.certificate_form import load_chain
 from wxauth_server.doctor.findings import (
+    NO_GATEWAY,
     TIMEOUT_S,
     Check,
     Finding,
@@ -33,9 +35,24 @@ from wxauth_server.doctor.handshake import Fault, Ours, connect
 from wxauth_server.doctor.trust import CURES, host_and_port
 
 _CHECK = Check.SERVER_CONNECTION
+_TOKEN_PLACE = "gateway.credentials.token_file or WXAUTH_TOKEN_FILE"  # noqa: S105 - no secret
+_TURN_TLS_ON = "set gateway.credentials.ca_file or WXAUTH_CA_FILE, which turns TLS on"
+
+#: What mends each fault of an address.
+_CURES_OF_ABSENCE = {
+    Fault.NOBODY: "start it with wxauth serve, or correct gateway.server",
+    Fault.NO_WAY: "correct gateway.server, or look at the routes between the two machines",
+    Fault.SILENT: "see whether gateway.server is right and the server's machine up, and look at "
+    "the firewalls between",
+    Fault.NO_NAME: "correct gateway.server, or look at the name servers of this machine: "
+    "/etc/resolv.conf",
+}
 
 
 def check_connection(installation: Installation) -> Iterator[Finding]:
+    if not installation.has_gateway:
+        yield skipped(_CHECK, NO_GATEWAY)
+        return
     settings = installation.configuration.gateway
     address, credentials = settings.server, settings.credentials
     try:
@@ -47,7 +64,7 @@ def check_connection(installation: Installation) -> Iterator[Finding]:
         yield problem(
             _CHECK,
             f"the token of gateway.credentials would travel in the open to {address}",
-            "set gateway.credentials.ca_file, which turns TLS on",
+            _TURN_TLS_ON,
         )
         return
     with client:
@@ -60,7 +77,7 @@ def check_connection(installation: Installation) -> Iterator[Finding]:
         except (CallerUnauthenticated, CallerForbidden) as refusal:
             yield _not_admitted(address, credentials, refusal)
         except (ServerUnreachable, DeadlineExceeded, ProtocolError):
-            yield _unreachable(address, credentials)
+            yield _unreachable(settings)
         except WxauthError as error:
             yield problem(
                 _CHECK,
@@ -89,8 +106,9 @@ def _not_admitted(
         return problem(
             _CHECK,
             f"the server at {address} does not know the token of this gateway, or it has ended",
-            "on the server: wxauth callers rotate NAME prints another one for "
-            "gateway.credentials.token_file",
+            "on the server: wxauth callers rotate NAME, or, where wxauth callers list does not "
+            "show it any more, wxauth callers add NAME --role gateway prints another one for "
+            f"{_TOKEN_PLACE}",
         )
     if credentials.certificate_file is not None:
         names = [
@@ -108,25 +126,22 @@ def _not_admitted(
     return problem(
         _CHECK,
         f"the server at {address} asks who calls, and this gateway proves nothing",
-        "on the server: wxauth callers add NAME --role gateway prints a token for "
-        "gateway.credentials.token_file",
+        f"on the server: wxauth callers add NAME --role gateway prints a token for {_TOKEN_PLACE}",
     )
 
 
-def _unreachable(address: str, credentials: Credentials) -> Finding:
-    fault = _fault(address, credentials)
-    if fault.is_absence:
-        return warning(
-            _CHECK,
-            f"the server at {address} {fault.value}",
-            "start it with wxauth serve, or correct gateway.server; between two machines look "
-            "at the firewall",
-        )
+def _unreachable(settings: GatewaySettings) -> Finding:
+    address = settings.server
+    fault = _fault(address, settings.credentials)
+    if fault in _CURES_OF_ABSENCE:
+        # Where nobody says that there is a server, it may only not have been started yet.
+        say = warning if address == GatewaySettings.model_fields["server"].default else problem
+        return say(_CHECK, f"the server at {address} {fault.value}", _CURES_OF_ABSENCE[fault])
     return problem(
         _CHECK,
         f"the server at {address} {fault.value}",
         {
-            Fault.TLS: "set gateway.credentials.ca_file, which turns TLS on",
+            Fault.TLS: _TURN_TLS_ON,
             Fault.NO_TLS: "set grpc.tls at the server, or leave gateway.credentials.ca_file out "
             "where both are on this machine",
             Fault.STRANGE: "see whether another program has that port, and what the server's log "

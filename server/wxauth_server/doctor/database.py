@@ -49,11 +49,13 @@ def check_database(installation: Installation) -> Iterator[Finding]:
     except (FileNotFoundError, NotADirectoryError):
         yield _missing(installation, path)
         return
-    except OSError:
+    except OSError as error:
         yield problem(
             Check.DATABASE_FILE,
-            f"{path} cannot be reached: permission denied",
-            "run wxauth doctor as wxauth's user, or as root",
+            f"{path} cannot be reached: {error.strerror}",
+            "run wxauth doctor as wxauth's user, or as root"
+            if isinstance(error, PermissionError)
+            else "correct store.directory, or name the directory with --data",
         )
         return
     yield from _modes(directory)

@@ -48,15 +48,19 @@ _ORDER = list(Check)
 
 
 def examine(
-    load: Callable[[], Configuration], clock: Clock, *, offline: bool = False
+    load: Callable[[], Configuration],
+    clock: Clock,
+    *,
+    offline: bool = False,
+    options: str = "",
 ) -> list[Finding]:
     """Every finding, in the order of `Check`. `offline`: nothing is connected to.
 
-    `load` gives the configuration or raises ConfigurationError. A check that
-    fails by itself is a problem too.
+    `load` gives the configuration or raises ConfigurationError. `options` are those of
+    `Installation`. A check that fails by itself is a problem too.
     """
     try:
-        installation = Installation(load(), clock)
+        installation = Installation(load(), clock, options)
     except ConfigurationError as error:
         rest = (one for one in _SUBJECTS if one.about is not Check.CONFIGURATION_FILE)
         why = "the configuration cannot be used"

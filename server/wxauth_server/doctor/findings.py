@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from wxauth_client.credentials import Credentials
+from wxauth_client.target import is_on_this_machine
+from wxauth_gateway.settings import GatewaySettings
 from wxauth_server.clock import Clock
 from wxauth_server.config import Configuration
+from wxauth_server.settings import GrpcSettings
 
 #: How long each question over the network may take; name resolution has its own time.
 TIMEOUT_S = 3.0
@@ -31,6 +36,7 @@ class Check(StrEnum):
     """What is looked at. The values are promised: monitoring goes by them."""
 
     CONFIGURATION_FILE = "configuration.file"
+    CONFIGURATION_START = "configuration.start"
     CONFIGURATION_APPS = "configuration.apps"
     CONFIGURATION_SECRETS = "configuration.secrets"
     CONFIGURATION_ENVIRONMENT = "configuration.environment"
@@ -86,13 +92,51 @@ class Installation:
 
     configuration: Configuration
     clock: Clock
+    #: --config and --data as they were given, in the words of a shell: other commands need
+    #: them too. A command that is advised begins with `wxauth` and ends with these.
+    options: str = ""
+
+    def command(self, words: str) -> str:
+        """`wxauth …` for this installation and no other."""
+        return f"wxauth {words} {self.options}".rstrip()
 
     @property
     def directory(self) -> Path:
         return self.configuration.store.directory
 
+    @property
+    def has_gateway(self) -> bool:
+        """Whether a gateway is configured here, or the server is one for a gateway beside it."""
+        default = GatewaySettings(credentials=Credentials())
+        if self.configuration.gateway != default:
+            return True
+        grpc = self.configuration.grpc
+        plain = grpc.tls is None and not grpc.callers_required
+        return plain and grpc.listen == GrpcSettings().listen
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server is configured here, and not only a gateway to one elsewhere.
+
+        A file that both machines have may hold the server's tables, but its mini-programs.
+        """
+        configuration = self.configuration
+        return (
+            not configuration.is_development
+            or is_on_this_machine(configuration.gateway.server)
+            or any(
+                os.path.lexists(path)
+                for path in (self.directory, configuration.callers_file, configuration.keyring_file)
+            )
+        )
+
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
+
+
+#: Why nothing is said of one where `has_gateway` or `has_server` is false.
+NO_GATEWAY = "no gateway is configured here"
+NO_SERVER = "the server is another machine, and nothing of one is here"
 
 
 def ok(check: Check, what: str, what_to_do: str = "") -> Finding:

@@ -20,6 +20,7 @@ class Fault(Enum):
     """Why there is no connection; the text completes "the server …"."""
 
     NOBODY = "is not there: nothing listens on that address"
+    NO_WAY = "cannot be reached: this machine has no way to that address"
     SILENT = "does not answer in time"
     NO_NAME = "has a name that cannot be resolved"
     NO_TLS = "does not speak TLS"
@@ -33,11 +34,6 @@ class Fault(Enum):
     ASKS = "asks clients for a certificate and refuses ours"
     OTHER = "breaks off the TLS handshake"
     STRANGE = "takes connections, and does not answer as wxauth"
-
-    @property
-    def is_absence(self) -> bool:
-        """Whether it may only not be running."""
-        return self in {Fault.NOBODY, Fault.SILENT, Fault.NO_NAME}
 
 
 #: By OpenSSL's X509_V_ERR_… number (x509_vfy.h).
@@ -98,14 +94,16 @@ def connect(
                     return Fault.ASKS
     except ssl.SSLError as error:
         return fault_of(error)
-    except socket.gaierror:
+    except (socket.gaierror, ValueError):  # it cannot be resolved, or is no name at all
         return Fault.NO_NAME
     except TimeoutError:
         return Fault.SILENT
     except ConnectionResetError:
         return Fault.OTHER
-    except (OSError, ValueError):  # refused, or a name that is none
+    except ConnectionRefusedError:
         return Fault.NOBODY
+    except OSError:  # no route, or a firewall that says so
+        return Fault.NO_WAY
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,8 @@ def check_key_ring(installation: Installation) -> Iterator[Finding]:
         yield skipped(Check.KEYRING_NEEDED, "there is no key ring to compare with the database")
         return
     yield ok(Check.KEYRING_FILE, f"{path} can be used and is closed to others")
-    yield from _complete(ring)
-    yield from _waiting(ring)
+    yield from _complete(installation, ring)
+    yield from _waiting(installation, ring)
     yield _needed(installation, ring)
     yield _place(installation, path)
 
@@ -43,7 +44,7 @@ def _unusable(installation: Installation, path: Path, what: str) -> Finding:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        if (installation.directory / DATABASE_NAME).exists():
+        if os.path.exists(installation.directory / DATABASE_NAME):
             return problem(
                 Check.KEYRING_FILE,
                 f"{path} does not exist, but the database does",
@@ -51,9 +52,13 @@ def _unusable(installation: Installation, path: Path, what: str) -> Finding:
             )
         if installation.configuration.is_development:
             return skipped(Check.KEYRING_FILE, f"there is no {path}: wxauth dev makes it")
-        return problem(Check.KEYRING_FILE, f"{path} does not exist", "wxauth keys init")
-    except OSError:
+        return problem(
+            Check.KEYRING_FILE, f"{path} does not exist", installation.command("keys init")
+        )
+    except PermissionError:
         return problem(Check.KEYRING_FILE, what, "run wxauth doctor as wxauth's user, or as root")
+    except OSError:
+        return problem(Check.KEYRING_FILE, what, "correct keyring.file or store.directory")
     if mode & 0o077:
         return problem(
             Check.KEYRING_FILE,
@@ -63,33 +68,34 @@ def _unusable(installation: Installation, path: Path, what: str) -> Finding:
     return problem(Check.KEYRING_FILE, what, _PUT_BACK)
 
 
-def _complete(ring: KeyRing) -> Iterator[Finding]:
+def _complete(installation: Installation, ring: KeyRing) -> Iterator[Finding]:
     missing = False
     for purpose in Purpose:
         try:
             ring.active(purpose)
         except KeyRingUnusable as error:
             missing = True
-            what, _, command = str(error).partition(": run ")
-            yield problem(Check.KEYRING_COMPLETE, what, command)
+            what, _, command = str(error).partition(": run wxauth ")
+            yield problem(Check.KEYRING_COMPLETE, what, installation.command(command))
     if not missing:
         yield ok(Check.KEYRING_COMPLETE, "each purpose has an active key")
 
 
-def _waiting(ring: KeyRing) -> Iterator[Finding]:
+def _waiting(installation: Installation, ring: KeyRing) -> Iterator[Finding]:
     waiting = [key.id for key in ring if key.state is State.NEW]
     for key_id in waiting:
         yield warning(
             Check.KEYRING_WAITING,
             f"{key_id} waits to be activated",
-            f"copy the key ring to every server, then wxauth keys activate {key_id} and restart",
+            "copy the key ring to every server, then "
+            f"{installation.command(f'keys activate {key_id}')}, and restart",
         )
     if not waiting:
         yield ok(Check.KEYRING_WAITING, "no key waits to be activated")
 
 
 def _needed(installation: Installation, ring: KeyRing) -> Finding:
-    if not (installation.directory / DATABASE_NAME).exists():
+    if not os.path.exists(installation.directory / DATABASE_NAME):
         return skipped(Check.KEYRING_NEEDED, "there is no database yet")
     try:
         with inspected(installation.directory) as inspection:
@@ -102,7 +108,7 @@ def _needed(installation: Installation, ring: KeyRing) -> Finding:
 
 
 def _place(installation: Installation, path: Path) -> Finding:
-    apart = path.resolve().parent != installation.directory.resolve()
+    apart = os.path.dirname(os.path.realpath(path)) != os.path.realpath(installation.directory)
     return ok(
         Check.KEYRING_PLACE,
         "the key ring is apart from the database"

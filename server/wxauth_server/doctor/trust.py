@@ -7,12 +7,14 @@ import re
 import ssl
 from collections.abc import Iterator
 
+from wxauth_client.certificates import read_certificates
 from wxauth_client.credentials import read_token_file
 from wxauth_client.file_watch import FileUnusable
 from wxauth_client.target import split_address
 from wxauth_server.certificate_reading import host_names_of, unusable_key_of
 from wxauth_server.doctor.certificate_form import load_chain
 from wxauth_server.doctor.findings import (
+    NO_GATEWAY,
     Check,
     Finding,
     Installation,
@@ -32,18 +34,24 @@ CURES = {
     Fault.EXPIRED: "renew it",
     Fault.NOT_YET: "look at the clocks of both machines",
     Fault.UNTRUSTED: "give the certificate of the authority that issued it as "
-    "gateway.credentials.ca_file, and the whole chain as grpc.tls.certificate_file",
-    Fault.NAME: "set gateway.credentials.server_name to one of its names, or ask the authority "
-    "for one with this name",
+    "gateway.credentials.ca_file or WXAUTH_CA_FILE, and the whole chain as "
+    "grpc.tls.certificate_file",
+    Fault.NAME: "set gateway.credentials.server_name or WXAUTH_SERVER_NAME to one of its names, "
+    "or ask the authority for one with this name",
     Fault.USE: "ask the authority for one of a server (serverAuth)",
     Fault.WEAK: "ask the authority for one with a key of 2048 bits or more and SHA-256",
-    Fault.ASKS: "give gateway.credentials.certificate_file and key_file, of an authority in the "
-    "server's grpc.tls.client_ca_file",
+    Fault.ASKS: "give gateway.credentials.certificate_file and key_file, or "
+    "WXAUTH_CERTIFICATE_FILE and WXAUTH_KEY_FILE, of an authority in the server's "
+    "grpc.tls.client_ca_file",
 }
 
 
 def check_trust(installation: Installation) -> Iterator[Finding]:
     yield _names(installation)
+    if not installation.has_gateway:
+        yield skipped(Check.CREDENTIALS_TOKEN, NO_GATEWAY)
+        yield skipped(Check.CREDENTIALS_TRUST, NO_GATEWAY)
+        return
     yield _token(installation)
     yield _rehearsal(installation)
 
@@ -108,6 +116,15 @@ def _rehearsal(installation: Installation) -> Finding:
     if not name:
         return skipped(check, f"{settings.server} does not say the server's name")
     try:
+        # Before OpenSSL, which would wait for ever for what a pipe has to say.
+        read_certificates(
+            certificate_file=theirs.certificate_file,
+            key_file=theirs.key_file,
+            ca_file=theirs.client_ca_file,
+        )
+        read_certificates(
+            certificate_file=ours.certificate_file, key_file=ours.key_file, ca_file=ours.ca_file
+        )
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(theirs.certificate_file, theirs.key_file)
         if theirs.client_ca_file is not None:
@@ -115,7 +132,8 @@ def _rehearsal(installation: Installation) -> Finding:
             server.load_verify_locations(theirs.client_ca_file)
         client = Ours(ours.ca_file, ours.certificate_file, ours.key_file).context()
         fault = rehearse(server, client, name)
-    except (OSError, ValueError):  # an SSLError is the one, a name that is none the other
+    # An SSLError is an OSError, and a name that is none a ValueError.
+    except (FileUnusable, OSError, ValueError):
         return skipped(check, "the certificates of grpc.tls or gateway.credentials are unusable")
     chains = map(load_chain, filter(None, (theirs.certificate_file, ours.certificate_file)))
     if any(unusable_key_of(certificate) for chain in chains for certificate in chain[:1]):
