@@ -8,6 +8,8 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 STUBS ?= proto
 
 TEST_FLAGS ?=
+# One more than cores, 4 at most: many tests wait for a process or a moment.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format generate bench faults clean
@@ -25,7 +27,7 @@ run: $(READY) ## Run everything in this terminal: sandbox, gRPC server and gatew
 	$(BIN)/wxauth dev
 
 test: $(READY) ## Run all tests: those that measure last and alone
-	$(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile $(TEST_FLAGS)
+	$(BIN)/pytest -m 'not alone' --numprocesses $(PROCESSES) --dist loadfile $(TEST_FLAGS)
 	$(BIN)/pytest -m alone $(TEST_FLAGS)
 
 check: lint test ## Format, lint, types, contract, generated code and tests, as CI runs them

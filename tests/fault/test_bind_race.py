@@ -27,6 +27,8 @@ from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.sqlite import SQLiteStore
 
+pytestmark = pytest.mark.alone
+
 PARALLEL = 40
 BCRYPT_COST = 4
 #: So many cores have a password pool with room for all of them.

@@ -27,6 +27,8 @@ from tests.sandbox_server import RunningSandbox
 from wxauth.v1.auth_service_pb2 import LoginRequest
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+pytestmark = pytest.mark.alone
+
 CONNECTIONS = 50
 BCRYPT_COST = 4
 #: Every other round: the first caller still waits for WeChat when the last one comes.

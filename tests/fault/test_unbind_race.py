@@ -27,6 +27,8 @@ from tests.fault.unprotected import STALE_READS
 from wxauth.v1.auth_service_pb2 import UnbindRequest
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+pytestmark = pytest.mark.alone
+
 OLD_SESSIONS = 3
 VALIDATORS = 8
 #: With the old sessions below the limit of 10, so that none is ended for being too many.
