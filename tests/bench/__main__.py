@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tests.bench import (
-    callers_cpu,
     import_accounts,
     latency,
     logins,
@@ -24,7 +23,6 @@ from tests.bench.figures import Benchmark, Figure, Scale, print_table
 
 BENCHMARKS = (
     Benchmark("validate", validate_cpu.run),
-    Benchmark("callers", callers_cpu.run),
     Benchmark("silent", logins.silent),
     Benchmark("password", logins.with_password),
     Benchmark("startup", startup.run),

@@ -16,6 +16,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Frame types and flags of RFC 9113 section 6.
@@ -48,57 +49,77 @@ class LoadResult:
         return self.ok / self.seconds
 
 
-def run_load(
-    port: int,
-    path: str,
-    messages: Iterator[bytes],
-    *,
-    calls: int,
-    connections: int = 8,
-    streams: int = 8,
-    metadata: Sequence[tuple[str, str]] = (),
-    tls: ssl.SSLContext | None = None,
-) -> LoadResult:
-    """Make `calls` calls of `path`, always as many at a time as there are streams in all.
+class Load:
+    """Some connections to a server, to make calls of one method again and again.
 
-    `messages` are serialised requests; one is taken for each call. `metadata` goes
-    with every call. Without `tls` it is plaintext. All handshakes are done when the
-    time begins to count.
+    A context manager; all handshakes are done when it is made.
     """
-    headers = _headers(path, metadata, _SCHEME_HTTP if tls is None else _SCHEME_HTTPS)
-    pool = [_Connection(_connect(port, tls), headers, messages) for _ in range(connections)]
-    left = calls
-    pending = 0
-    with selectors.DefaultSelector() as selector:
-        started = time.perf_counter()
-        for connection in pool:
-            selector.register(connection.socket, selectors.EVENT_READ, connection)
-            for _ in range(min(streams, left)):
-                connection.call()
-                left -= 1
-                pending += 1
-            connection.flush()
-        while pending:
-            ready = selector.select(_PATIENCE_S)
-            if not ready:
-                break
-            for key, _ in ready:
-                connection = key.data
-                ended = connection.read()
-                pending -= ended
+
+    def __init__(
+        self,
+        port: int,
+        path: str,
+        messages: Iterator[bytes],
+        *,
+        connections: int = 8,
+        streams: int = 8,
+        metadata: Sequence[tuple[str, str]] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`messages` are serialised requests; one is taken for each call. `metadata` goes
+        with every call. Without `tls` it is plaintext.
+        """
+        headers = _headers(path, metadata, _SCHEME_HTTP if tls is None else _SCHEME_HTTPS)
+        self._streams = streams
+        self._pool = [
+            _Connection(_connect(port, tls), headers, messages) for _ in range(connections)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._pool:
+            connection.socket.close()
+
+    def run(self, calls: int) -> LoadResult:
+        """Make so many calls, always as many at a time as there are streams in all."""
+        ok_before = self._ok()
+        left = calls
+        pending = 0
+        with selectors.DefaultSelector() as selector:
+            started = time.perf_counter()
+            for connection in self._pool:
                 if connection.closed:
-                    selector.unregister(connection.socket)
                     continue
-                for _ in range(min(ended, left)):
+                selector.register(connection.socket, selectors.EVENT_READ, connection)
+                for _ in range(min(self._streams, left)):
                     connection.call()
                     left -= 1
                     pending += 1
                 connection.flush()
-        seconds = time.perf_counter() - started
-    for connection in pool:
-        connection.socket.close()
-    ok = sum(connection.ok for connection in pool)
-    return LoadResult(ok=ok, failed=calls - ok, seconds=seconds)
+            while pending:
+                ready = selector.select(_PATIENCE_S)
+                if not ready:
+                    break
+                for key, _ in ready:
+                    connection = key.data
+                    ended = connection.read()
+                    pending -= ended
+                    if connection.closed:
+                        selector.unregister(connection.socket)
+                        continue
+                    for _ in range(min(ended, left)):
+                        connection.call()
+                        left -= 1
+                        pending += 1
+                    connection.flush()
+            seconds = time.perf_counter() - started
+        ok = self._ok() - ok_before
+        return LoadResult(ok=ok, failed=calls - ok, seconds=seconds)
+
+    def _ok(self) -> int:
+        return sum(connection.ok for connection in self._pool)
 
 
 class _Connection:

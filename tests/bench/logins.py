@@ -13,7 +13,7 @@ from pathlib import Path
 import bcrypt
 
 from tests.bench.figures import Figure, Scale
-from tests.bench.h2_load import LoadResult, run_load
+from tests.bench.h2_load import Load, LoadResult
 from tests.fault.seeded_store import PASSWORD, seed_accounts
 from tests.fault.server_process import ServerOptions
 from tests.fault.serving import ChildProcess, Phones, sandbox_process, server_process
@@ -119,14 +119,8 @@ def _log_in(
         for user, username in logins
     ]
     connections, streams = in_flight
-    return run_load(
-        server.port,
-        PATH,
-        iter(messages),
-        calls=len(messages),
-        connections=connections,
-        streams=streams,
-    )
+    with Load(server.port, PATH, iter(messages), connections=connections, streams=streams) as load:
+        return load.run(len(messages))
 
 
 def _seconds_of_one_bcrypt() -> float:
