@@ -11,8 +11,9 @@ import pytest
 from wxauth_server.store import schema
 from wxauth_server.store.audit import Actor, Event, record_event
 from wxauth_server.store.audit_log import AuditFilter, list_events
-from wxauth_server.store.interface import Transaction
-from wxauth_server.store.schema import CODE_VERSION, MIGRATIONS
+from wxauth_server.store.interface import StoreTooNew, Transaction
+from wxauth_server.store.migrations import MIGRATIONS
+from wxauth_server.store.schema import CODE_VERSION
 from wxauth_server.store.sqlite import SQLiteStore
 
 #: Opens the store as the code of a schema version does.
@@ -73,11 +74,18 @@ def test_a_log_from_before_callers_had_names(open_as: OpenAs) -> None:
 
 
 def test_a_rollback_to_the_code_from_before(open_as: OpenAs) -> None:
-    """It serves the database of today, and the way back to today's code is open."""
-    with closing(open_as(CODE_VERSION)) as store:
+    """It serves the database that newer code migrated, and the way back is open."""
+    with closing(open_as(4)) as store:
         store.write(record_now)
     with closing(open_as(3)) as former:
-        assert version(former) == CODE_VERSION
+        assert version(former) == 4
         former.write(record_as_version_3)
-    with closing(open_as(CODE_VERSION)) as store:
+    with closing(open_as(4)) as store:
         assert callers(store) == [("admin", "ops"), ("admin", None)]
+
+
+def test_code_that_tells_nobody_of_revocations_is_refused(open_as: OpenAs) -> None:
+    """Servers that answer from memory would go on saying yes to sessions it ends."""
+    open_as(5).close()
+    with pytest.raises(StoreTooNew, match="schema 5"):
+        open_as(4)

@@ -21,7 +21,8 @@ from wxauth_server.store import schema
 from wxauth_server.store.accounts import list_accounts
 from wxauth_server.store.interface import StoreTooNew, StoreUnusable, Transaction
 from wxauth_server.store.keys import keys_in_use, note_key_in_use
-from wxauth_server.store.schema import CODE_VERSION, MIGRATIONS, migrate
+from wxauth_server.store.migrations import MIGRATIONS, Migration
+from wxauth_server.store.schema import CODE_VERSION, migrate
 from wxauth_server.store.sqlite import (
     BUSY_TIMEOUT_MS,
     DATABASE_NAME,
@@ -188,7 +189,7 @@ def test_a_migration_that_fails_leaves_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All migrations are one transaction."""
-    bad = schema.Migration(99, 99, ("CREATE TABLE begun (a INTEGER)", "CREATE NONSENSE"))
+    bad = Migration(99, 99, ("CREATE TABLE begun (a INTEGER)", "CREATE NONSENSE"))
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, bad))
     with pytest.raises(StoreUnusable, match=DATABASE_NAME) as refusal:
         SQLiteStore(directory)
