@@ -49,7 +49,7 @@ def spoofed(number: int) -> str:
 @pytest.mark.parametrize(
     ("hops", "behind"), [(1, REAL), (2, f"{REAL}, 192.0.2.1")], ids=["one proxy", "two proxies"]
 )
-def test_1000_claims_do_not_move_the_address(
+def test_300_claims_do_not_move_the_address(
     addresses: dict[int, tuple[str, int]], server: ScriptedServer, hops: int, behind: str
 ) -> None:
     """What nginx sends on: the claim, in one line or a line of its own, and whom it saw."""
@@ -57,9 +57,9 @@ def test_1000_claims_do_not_move_the_address(
         [(FORWARDED, f"{spoofed(number)}, {behind}")]
         if number % 2
         else [(FORWARDED, spoofed(number)), (FORWARDED, behind)]
-        for number in range(1_000)
+        for number in range(300)
     ]
-    assert log_in(addresses[hops], server, *claims) == [REAL] * 1_000
+    assert log_in(addresses[hops], server, *claims) == [REAL] * 300
 
 
 def test_one_hop_too_many_believes_every_claim(

@@ -41,6 +41,8 @@ def test_who_am_i(http: httpx.Client, server: ScriptedServer) -> None:
         "x-wxauth-openid": "openid-1",
         "x-wxauth-unionid": "",
         "x-wxauth-session-handle": "handle-1",
+        "x-wxauth-login-time": "2026-03-01T12:00:00.250Z",
+        "x-wxauth-expire-time": "2026-03-01T12:00:00.250Z",
     }
     assert SESSION_ID not in answer.text
     assert server.requests("ValidateSession") == [pb.ValidateSessionRequest(session_id=SESSION_ID)]

@@ -1,4 +1,4 @@
-"""The gateway, put together: edge -> /session or FastAPI -> wxauth_client."""
+"""The gateway, put together: (ext_authz ->) edge -> /session or FastAPI -> wxauth_client."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from wxauth_gateway import docs, errors, leave, login, probes, session, sessions
 from wxauth_gateway.client_address import ClientAddress
 from wxauth_gateway.cross_origin import CrossOrigin
 from wxauth_gateway.edge import Edge
+from wxauth_gateway.ext_authz import ExtAuthz
 from wxauth_gateway.settings import GatewaySettings
 from wxauth_gateway.violations import violations_of
 
@@ -74,7 +75,8 @@ def create_app(settings: GatewaySettings, client: AsyncAuthClient | None = None)
         else:
             await api(scope, receive, send)
 
-    return Edge(route, wechat.BODY_LIMITS, CrossOrigin(settings.cors_origins))
+    edge = Edge(route, wechat.BODY_LIMITS, CrossOrigin(settings.cors_origins))
+    return ExtAuthz(edge)
 
 
 async def _client_error(_request: Request, error: Exception) -> Response:

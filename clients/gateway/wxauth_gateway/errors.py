@@ -82,7 +82,8 @@ class HttpError:
     violations: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def response(self) -> Response:
+    def response(self, *, body_in_header: str = "") -> Response:
+        """The answer; with the body in this header too, for proxies that read no body."""
         error: dict[str, object] = {
             "code": self.code,
             "status": self.status,
@@ -101,6 +102,8 @@ class HttpError:
             error["retryAfter"] = f"{headers['Retry-After']}s"
         if self.code == 401:
             headers["WWW-Authenticate"] = "Bearer"  # RFC 9110: a 401 has one
+        if body_in_header:
+            headers[body_in_header] = json.dumps({"error": error})  # in ASCII, on one line
         return Response(
             json.dumps({"error": error}, ensure_ascii=False),
             self.code,

@@ -7,24 +7,21 @@ framework stands in its way. FastAPI only documents it.
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from fastapi import Query, Security
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from wxauth_client import Session, WxauthError
+from wxauth_client import WxauthError
 from wxauth_gateway import errors
 from wxauth_gateway.answers import ClientSource, answer, error_responses
 from wxauth_gateway.bearer import SessionBearer, session_id
+from wxauth_gateway.identity_headers import ERROR_HEADER, IDENTITY_HEADERS, identity_headers
 from wxauth_gateway.messages.sessions import SessionAnswer
 
 PATH = "/session"
-
-# Visible ASCII but "%": what stays as it is in a header's value. The rest is
-# percent-encoded UTF-8, so that no name can break out of its header.
-_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
 class SessionEndpoint:
@@ -38,7 +35,7 @@ class SessionEndpoint:
         try:
             response = await self._answer(scope)
         except WxauthError as error:
-            response = errors.of_client(error).response()
+            response = errors.of_client(error).response(body_in_header=ERROR_HEADER)
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope) -> Response:
@@ -54,24 +51,6 @@ class SessionEndpoint:
         return answer(SessionAnswer.of(session), identity_headers(session))
 
 
-def identity_headers(session: Session) -> dict[str, str]:
-    """Who it is, for the service behind a proxy that copies these headers.
-
-    All of them, always, empty if unknown: a header left out would let one of
-    the same name through that the client itself had sent.
-    """
-    values = {
-        "X-Wxauth-Account-Source": session.account.source,
-        "X-Wxauth-Account-Id": session.account.id,
-        "X-Wxauth-Username": session.account.username,
-        "X-Wxauth-App-Id": session.app_id,
-        "X-Wxauth-Openid": session.openid,
-        "X-Wxauth-Unionid": session.unionid,
-        "X-Wxauth-Session-Handle": session.handle,
-    }
-    return {name: quote(value, safe=_SAFE) for name, value in values.items()}
-
-
 def _app_id(query: bytes) -> str:
     """Raises ValueError if there is anything but one appId."""
     ((name, value),) = parse_qsl(
@@ -82,19 +61,8 @@ def _app_id(query: bytes) -> str:
     return value
 
 
-_HEADER = {"schema": {"type": "string"}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "headers": {
-            "X-Wxauth-Account-Source": _HEADER,
-            "X-Wxauth-Account-Id": _HEADER,
-            "X-Wxauth-Username": _HEADER,
-            "X-Wxauth-App-Id": _HEADER,
-            "X-Wxauth-Openid": _HEADER,
-            "X-Wxauth-Unionid": _HEADER,
-            "X-Wxauth-Session-Handle": _HEADER,
-        }
-    }
+    200: {"headers": {name: {"schema": {"type": "string"}} for name in IDENTITY_HEADERS}}
 }
 
 
