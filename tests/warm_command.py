@@ -1,8 +1,8 @@
-"""Forks for each `wxauth` command of a test, from an interpreter that has the modules loaded.
+"""Forks for each process of ours that a test starts, from an interpreter with the modules loaded.
 
 What forks is a process of its own with its own descriptors, variables and
-directory, and runs the same function as the installed command; what it is spared is
-0.7 s of CPU for imports, a thousand times over.
+directory, and runs the same code as `python -m MODULE`; what it is spared is
+a second of CPU for what is the same each time, more than a thousand times over.
 
 `python -m tests.warm_command FD`: the descriptor is a socket of datagrams. Each has
 five descriptors with it: a file with the command as JSON, standard input, output and
@@ -11,13 +11,18 @@ error, and where to tell the process id and then the wait status, a line each.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-import signal
+import runpy
+import select
 import socket
 import sys
 import traceback
 from typing import Any, NoReturn
+
+import typer.main
 
 DESCRIPTORS = 5
 
@@ -26,57 +31,89 @@ def main() -> None:
     """Fork until the socket is closed."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     _load()
-    # Nobody waits for the processes in between.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    ready = select.poll()
+    ready.register(requests, select.POLLIN)
+    #: Descriptor of a process -> its id, and where to tell its end.
+    running: dict[int, tuple[int, int]] = {}
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, DESCRIPTORS)
-        if not message:
-            return
-        if os.fork() == 0:
-            requests.close()
-            _supervise(*descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        for descriptor, _ in ready.poll():
+            if descriptor in running:
+                ready.unregister(descriptor)
+                os.close(descriptor)
+                _tell_the_end(*running.pop(descriptor))
+                continue
+            message, descriptors, _, _ = socket.recv_fds(requests, 1, DESCRIPTORS)
+            if not message:
+                return
+            *given, told = descriptors
+            child = os.fork()
+            if child == 0:
+                requests.detach()  # closed with all the others
+                _run(*given)
+            for each in given:
+                os.close(each)
+            os.write(told, b"%d\n" % child)
+            process = os.pidfd_open(child)
+            running[process] = child, told
+            ready.register(process, select.POLLIN)
+
+
+def _tell_the_end(child: int, told: int) -> None:
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        os.write(told, b"%d\n" % status)
+    os.close(told)
 
 
 def _load() -> None:
-    """What most commands import; no gRPC, whose threads a fork would lose."""
+    """What most commands and what servers import."""
+    # As wxauth sets it, which must be before gRPC is imported.
+    os.environ["GRPC_VERBOSITY"] = "NONE"
+    import wechat_sandbox.server  # noqa: F401 - they are loaded, that is all
+    import wxauth_gateway.serve  # noqa: F401
     import wxauth_server.accounts.imports.importing
-    import wxauth_server.cli.commands
+    import wxauth_server.cli.http_part
     import wxauth_server.development_ca
     import wxauth_server.key_rotation
     import wxauth_server.rpc.admin_calls
-    import wxauth_server.store.opening  # noqa: F401 - they are loaded, that is all
+    import wxauth_server.store.opening
+    import wxauth_server.wiring  # noqa: F401
+    from wxauth_server.cli import commands
 
-    assert "grpc" not in sys.modules
-
-
-def _supervise(command: int, stdin: int, stdout: int, stderr: int, told: int) -> NoReturn:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        os.close(told)
-        with open(command, encoding="utf-8") as file:
-            read = json.load(file)
-        for number, descriptor in enumerate((stdin, stdout, stderr)):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        os._exit(_run(read))
-    os.write(told, b"%d\n" % child)
-    _, status = os.waitpid(child, 0)
-    os.write(told, b"%d\n" % status)
-    os._exit(0)
+    # Half of a command's time is Typer's, for the tree of all commands. It is the same
+    # in each of them. Help has what else is loaded late; ours goes to /dev/null.
+    vars(typer.main)["get_command"] = functools.cache(typer.main.get_command)
+    commands.app(["--help"], standalone_mode=False)
+    sys.stdout.flush()
+    # A fork has this thread only. gRPC starts its own with its first channel or server.
+    assert len(os.listdir("/proc/self/task")) == 1
 
 
-def _run(command: dict[str, Any]) -> int:
-    os.chdir(command["cwd"])
+def _run(command: int, stdin: int, stdout: int, stderr: int) -> NoReturn:
+    with open(command, encoding="utf-8") as file:
+        read: dict[str, Any] = json.load(file)
+    for number, descriptor in enumerate((stdin, stdout, stderr)):
+        os.dup2(descriptor, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.chdir(read["cwd"])
     os.environ.clear()
-    os.environ.update(command["env"])
-    sys.argv = ["wxauth", *command["arguments"]]
-    from wxauth_server.cli import main as wxauth
+    os.environ.update(read["env"])
+    sys.argv = [read["module"], *read["arguments"]]
+    if read["finalizes"]:
+        # Its threads, its buffers and its tracebacks are for the interpreter to end.
+        _main(read["module"])
+        sys.exit()
+    os._exit(_status(read["module"]))
 
+
+def _main(module: str) -> None:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _status(module: str) -> int:
+    """Run it to its end; an interpreter that ends takes a while, and has nothing to do here."""
     try:
-        wxauth()
+        _main(module)
         status: object = 0
     except SystemExit as ended:
         status = ended.code

@@ -6,24 +6,21 @@ variables. Everything they say is told to the canary.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
-import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from tests.canary import CANARY
+from tests.warm_process import Process, WarmProcess
 
 #: Far more than any command takes; a test that waits this long has failed.
 PATIENCE_S = 30.0
@@ -50,95 +47,77 @@ def wxauth(
     stdin: str | bytes = b"",
     variables: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    stdout: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; `prefix` is a program that runs it."""
+    """Run one command to its end; `prefix` is a program that runs it.
+
+    `stdout` is where its output goes instead of into the answer.
+    """
     given = stdin.encode() if isinstance(stdin, str) else stdin
     command = [*prefix, *WXAUTH, *map(str, arguments)]
-    # What the interpreter itself reads when it starts.
-    if prefix or any(name.startswith(("PYTHON", "LC_", "LANG")) for name in variables or {}):
+    if prefix or not _is_for_a_fork(variables):
         ended = subprocess.run(
             command,
             cwd=cwd,
             env=environment(variables),
             input=given,
-            capture_output=True,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             timeout=PATIENCE_S,
         )
-        status, out, err = ended.returncode, ended.stdout, ended.stderr
+        status, out, err = ended.returncode, ended.stdout or b"", ended.stderr
     else:
-        status, out, err = _warm().run(command[len(WXAUTH) :], cwd, environment(variables), given)
+        status, out, err = _run_warm(
+            command[len(WXAUTH) :], cwd, environment(variables), given, stdout
+        )
     CANARY.hear(f"wxauth {arguments[0]}", (out + err).decode())
     return subprocess.CompletedProcess(command, status, out.decode(), err.decode())
 
 
-class _Warm:
-    """The interpreter of tests/warm_command.py."""
-
-    def __init__(self) -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm_command", str(theirs.fileno())],
-                cwd=Path(__file__).parents[1],
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        atexit.register(self._close)
-
-    def run(
-        self, arguments: list[str], cwd: Path, env: dict[str, str], stdin: bytes
-    ) -> tuple[int, bytes, bytes]:
-        """Exit status, output and errors of a command."""
-        with ExitStack() as files:
-            spec, given, out, err = (
-                files.enter_context(tempfile.TemporaryFile()) for _ in range(4)
-            )
-            spec.write(json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode())
-            given.write(stdin)
-            for file in (spec, given):
-                file.seek(0)
-            listen, tell = os.pipe()
-            told = files.enter_context(open(listen, encoding="ascii"))
-            try:
-                descriptors = [file.fileno() for file in (spec, given, out, err)]
-                socket.send_fds(self._requests, [b"x"], [*descriptors, tell])
-            finally:
-                os.close(tell)
-            pid = int(told.readline())
-            if not select.select([listen], [], [], PATIENCE_S)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["wxauth", *arguments], PATIENCE_S)
-            status = os.waitstatus_to_exitcode(int(told.readline()))
-            out.seek(0)
-            err.seek(0)
-            return status, out.read(), err.read()
-
-    def _close(self) -> None:
-        self._requests.close()
-        self._process.wait(PATIENCE_S)
+def _is_for_a_fork(variables: Mapping[str, str] | None) -> bool:
+    """Whether the interpreter and gRPC read none of these when they start."""
+    return not any(name.startswith(("PYTHON", "LC_", "LANG", "GRPC_")) for name in variables or {})
 
 
-@cache
-def _warm() -> _Warm:
-    return _Warm()
+def _run_warm(
+    arguments: list[str],
+    cwd: Path,
+    env: dict[str, str],
+    stdin: bytes,
+    stdout: IO[bytes] | None,
+) -> tuple[int, bytes, bytes]:
+    """Exit status, output and errors of a command."""
+    with ExitStack() as files:
+        given, out, err = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        streams = [file.fileno() for file in (given, stdout or out, err)]
+        # What an interpreter makes of an output that takes nothing is seen at its end.
+        finalizes = stdout is not None
+        process = WarmProcess(WXAUTH[-1], arguments, cwd, env, streams, finalizes=finalizes)
+        try:
+            status = process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return status, out.read(), err.read()
 
 
 class RunningCommand:
     """A command that serves."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Process, out: IO[str], err: IO[str]) -> None:
         self._process = process
         self._told = threading.Condition()
+        self._streams = (out, err)
         self.out: list[str] = []
         self.err: list[str] = []
         self._open = 2
-        assert process.stdout is not None
-        assert process.stderr is not None
         self._readers = [
-            threading.Thread(target=self._read, args=(process.stdout, self.out), daemon=True),
-            threading.Thread(target=self._read, args=(process.stderr, self.err), daemon=True),
+            threading.Thread(target=self._read, args=(out, self.out), daemon=True),
+            threading.Thread(target=self._read, args=(err, self.err), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
@@ -175,9 +154,8 @@ class RunningCommand:
         if self._process.poll() is None:
             self._process.kill()
         self.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        for stream in self._streams:
+            stream.close()
 
     def _line_with(self, text: str) -> str | None:
         return next((line for line in [*self.out, *self.err] if text in line), None)
@@ -192,21 +170,43 @@ class RunningCommand:
             self._told.notify_all()
 
 
+def _started(
+    arguments: list[str], cwd: Path, variables: Mapping[str, str] | None
+) -> tuple[Process, IO[str], IO[str]]:
+    """A process of the command, and its output and errors."""
+    if not _is_for_a_fork(variables):
+        cold = subprocess.Popen(
+            [*WXAUTH, *arguments],
+            cwd=cwd,
+            env=environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert cold.stdout is not None
+        assert cold.stderr is not None
+        return cold, cold.stdout, cold.stderr
+    read_out, out = os.pipe()
+    read_err, err = os.pipe()
+    given = os.open(os.devnull, os.O_RDONLY)
+    streams = (given, out, err)
+    try:
+        warm = WarmProcess(
+            WXAUTH[-1], arguments, cwd, environment(variables), streams, finalizes=True
+        )
+    finally:
+        for stream in streams:
+            os.close(stream)
+    return warm, os.fdopen(read_out, encoding="utf-8"), os.fdopen(read_err, encoding="utf-8")
+
+
 @contextmanager
 def running(
     *arguments: str | Path, cwd: Path, variables: Mapping[str, str] | None = None
 ) -> Iterator[RunningCommand]:
     """Run a command that serves until the block ends."""
-    process = subprocess.Popen(
-        [*WXAUTH, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    command = RunningCommand(process)
+    command = RunningCommand(*_started(list(map(str, arguments)), cwd, variables))
     try:
         yield command
     finally:

@@ -93,7 +93,7 @@ def test_not_ready_when_closed_between_its_two_questions(
 def test_a_server_that_is_leaving_gets_no_calls(ask: Ask, server: ScriptedServer) -> None:
     server.health.serve(False)
     with pytest.raises(ServerUnreachable):
-        ask("login", "x")
+        ask("login", "x", timeout_s=1)
     assert server.requests("Login") == []
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.audit_log import APP, NOON, Log, audit_log
-from tests.wxauth_command import PATIENCE_S, WXAUTH, environment, refused, wxauth
+from tests.wxauth_command import refused, wxauth
 from wxauth_server.digests import OpenidDigests
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.interface import Transaction
@@ -112,16 +111,8 @@ def test_an_output_that_cannot_be(four: Log, output: str, parts: tuple[str, ...]
 
 
 def test_a_full_standard_output(four: Log) -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*WXAUTH, "audit", "export"],
-            cwd=four.cwd,
-            env=environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=PATIENCE_S,
-        )
+    with open("/dev/full", "wb") as full:
+        done = wxauth("audit", "export", cwd=four.cwd, stdout=full)
     assert done.returncode == 1
     assert "wxauth: cannot write: No space left on device" in done.stderr
     assert "Exported" not in done.stderr

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.wxauth_command import (
-    PATIENCE_S,
-    WXAUTH,
     done_well,
-    environment,
     listed,
     refused,
     wxauth,
@@ -74,18 +71,16 @@ def test_a_file_that_others_can_write_is_refused(orders: Path) -> None:
 
 def test_adds_at_once_all_hold(tmp_path: Path) -> None:
     (tmp_path / ".wxauth").mkdir()
-    processes = [
-        subprocess.Popen(
-            [*WXAUTH, "callers", "add", f"caller-{number}", "--role", "service"],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for number in range(4)
-    ]
-    tokens = [process.communicate(timeout=PATIENCE_S)[0].decode().strip() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
+    with ThreadPoolExecutor(4) as threads:
+        adds = [
+            threads.submit(
+                wxauth, "callers", "add", f"caller-{number}", "--role", "service", cwd=tmp_path
+            )
+            for number in range(4)
+        ]
+        done = [add.result() for add in adds]
+    assert [each.returncode for each in done] == [0] * 4
+    tokens = [each.stdout.strip() for each in done]
     callers = json.loads(callers_file(tmp_path).read_text())["callers"]
     assert [caller["tokens"][0]["sha256"] for caller in callers] == [
         digest_of(token) for token in tokens

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import IO
 import pytest
 
 from tests.canary import CANARY
-from tests.wxauth_command import PATIENCE_S, WXAUTH, environment, refused, wxauth
+from tests.wxauth_command import refused, wxauth
 
 COMMANDS = {
     "add": ("callers", "add", "shop", "--role", "service"),
     "rotate": ("callers", "rotate", "orders", "--old-good-for", "0"),
 }
-FULL = b"wxauth: cannot write: No space left on device\n"
+FULL = "wxauth: cannot write: No space left on device\n"
 OPTIONS = ((), ("--json",), ("--output", "new.token", "--json"))
 
 
@@ -87,16 +86,9 @@ def test_no_token_is_good_that_nobody_has(
     """The callers are as they were: the token of before is good, and there is no other one."""
     before = files(orders)
     with stdout() as output:
-        done = subprocess.run(
-            [*WXAUTH, *COMMANDS[command], *options],
-            cwd=orders,
-            env=environment(),
-            stdout=output,
-            stderr=subprocess.PIPE,
-            timeout=PATIENCE_S,
-        )
+        done = wxauth(*COMMANDS[command], *options, cwd=orders, stdout=output)
     assert done.returncode == 1
-    assert done.stderr == (b"" if stdout is hung_up else FULL)
+    assert done.stderr == ("" if stdout is hung_up else FULL)
     assert files(orders) == before
 
 
@@ -115,13 +107,6 @@ def test_a_standard_output_that_is_closed(command: str, orders: Path) -> None:
 
 def test_the_first_caller_of_all(tmp_path: Path) -> None:
     with full() as output:
-        done = subprocess.run(
-            [*WXAUTH, *COMMANDS["add"]],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=output,
-            stderr=subprocess.PIPE,
-            timeout=PATIENCE_S,
-        )
+        done = wxauth(*COMMANDS["add"], cwd=tmp_path, stdout=output)
     assert (done.returncode, done.stderr) == (1, FULL)
     assert files(tmp_path) == {}

@@ -8,6 +8,7 @@ import pty
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -294,18 +295,11 @@ def test_a_ring_that_is_not_there(tmp_path: Path, arguments: tuple[str, ...]) ->
 
 def test_two_adds_at_once_both_hold(tmp_path: Path) -> None:
     done_well(wxauth("keys", "init", cwd=tmp_path))
-    processes = [
-        subprocess.Popen(
-            [*WXAUTH, "keys", "add", "seal"],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]
-    said = [process.communicate(timeout=PATIENCE_S)[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
+    with ThreadPoolExecutor(4) as threads:
+        adds = [threads.submit(wxauth, "keys", "add", "seal", cwd=tmp_path) for _ in range(4)]
+        done = [add.result() for add in adds]
+    assert [each.returncode for each in done] == [0] * 4
+    said = [each.stdout for each in done]
     added = [key["id"] for key in content(tmp_path) if key["state"] == "new"]
     assert len(added) == 4
     assert all(sum(key_id in each for each in said) == 1 for key_id in added)

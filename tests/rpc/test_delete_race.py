@@ -73,7 +73,7 @@ def race(server: RunningServer, rounds: int) -> Found:
 
 @pytest.mark.timeout(600)
 def test_nothing_survives(serve: Serve, long: bool) -> None:
-    found = race(serve(several_users_per_account=True), 300 if long else 30)
+    found = race(serve(several_users_per_account=True), 300 if long else 18)
     assert found.logged_in > 10, "they were there first"
     assert found.refused > 10, "they were too late"
     assert (found.live_sessions, found.bindings) == (0, 0)

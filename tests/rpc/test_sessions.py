@@ -79,11 +79,11 @@ def test_use_moves_the_idle_limit_but_not_the_absolute_one(
     assert (refusal.reason, refusal.metadata) == ("SESSION_EXPIRED", {"limit": "absolute"})
 
 
-def test_ten_thousand_validations_are_one_write(timed: RunningServer, clock: FakeClock) -> None:
+def test_a_thousand_validations_are_one_write(timed: RunningServer, clock: FakeClock) -> None:
     session_id = timed.login(code=timed.code(timed.bound())).session_id
     clock.ms += 300_000
     request = ValidateSessionRequest(session_id=session_id)
-    for _ in range(100):
+    for _ in range(10):
         for call in [timed.stub.ValidateSession.future(request, timeout=10) for _ in range(100)]:
             call.result()
     timed.flush()

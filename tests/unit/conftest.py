@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.running_server import FakeClock
 from tests.unit.managed_accounts import NOW_MS, WatchedHasher, WatchedStore
 from wxauth_server.accounts.manage import AccountManager
 from wxauth_server.accounts.throttle import NameDigests
 from wxauth_server.keyring import KeyRing, create_keyring
+
+
+def pytest_configure() -> None:
+    # Each run has other examples: what they find together matters more than one run's.
+    settings.register_profile("unit", max_examples=50)
+    settings.load_profile("unit")
 
 
 @pytest.fixture
