@@ -65,7 +65,7 @@ def run_on(served: tuple[Path, str], way: str) -> Run:
     """Runs a command one of the two ways, while a server runs, on rows made anew."""
     directory, address = served
     with closing(sqlite3.connect(directory / ".wxauth" / "wxauth.db")) as database:
-        for table in ("audit_events", "sessions", "bindings", "throttles"):
+        for table in ("audit_events", "sessions", "sessions_valid_after", "bindings", "throttles"):
             database.execute(f"DELETE FROM {table}")
         database.execute("DELETE FROM accounts WHERE id <> '1'")
         database.execute(

@@ -60,6 +60,7 @@ VALID = pb.ValidateSessionResponse(
     absolute_expire_time=at(NOON),
     reuse_for=Duration(seconds=300),
 )
+VALIDATIONS = pb.BatchValidateSessionsResponse(results=[pb.SessionValidation(session=VALID)])
 UNBOUND = pb.UnbindResponse(
     app_id="wx0123456789abcdef", openid="openid-1", account=ACCOUNT, sessions_ended=2
 )
@@ -173,6 +174,7 @@ class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
         self.answers = {
             "Login": say(LOGGED_IN),
             "ValidateSession": say(VALID),
+            "BatchValidateSessions": say(VALIDATIONS),
             "Unbind": say(UNBOUND),
             "Logout": say(pb.LogoutResponse()),
             "ListSessions": say(OWN_SESSIONS),
@@ -193,6 +195,9 @@ class ScriptedServer(auth_service_pb2_grpc.AuthServiceServicer):
 
     def ValidateSession(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._answer("ValidateSession", request, context)
+
+    def BatchValidateSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("BatchValidateSessions", request, context)
 
     def Unbind(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._answer("Unbind", request, context)

@@ -6,6 +6,7 @@ mini-program that talks to the sandbox.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tomllib
@@ -29,6 +30,7 @@ from wxauth_server.accounts.sources.http_source_settings import HttpSourceSettin
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.sources.sql_source_settings import SqlSourceSettings
 from wxauth_server.apps import App
+from wxauth_server.auth.session_cache_settings import SessionCacheSettings
 from wxauth_server.callers.callers_file import FILE_NAME as CALLERS_NAME
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 from wxauth_server.settings import (
@@ -41,10 +43,10 @@ from wxauth_server.settings import (
     KeyringSettings,
     LogSettings,
     PasswordSettings,
-    StoreSettings,
     ThrottleSettings,
     WeChatSettings,
 )
+from wxauth_server.store.settings import StoreSettings
 
 #: Read when neither a flag nor WXAUTH_CONFIG names another file.
 DEFAULT_FILE = Path("wxauth.toml")
@@ -77,6 +79,7 @@ class Configuration(BaseSettings):
     wechat: WeChatSettings = WeChatSettings()
     passwords: PasswordSettings = PasswordSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    session_cache: SessionCacheSettings = SessionCacheSettings()
     audit: AuditSettings = AuditSettings()
     callers: CallersSettings = CallersSettings()
     log: LogSettings = LogSettings()
@@ -154,16 +157,13 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
     named = file or (Path(value) if (value := os.environ.get("WXAUTH_CONFIG")) else None)
     path = named or DEFAULT_FILE
 
-    class FromFile(Configuration):
-        model_config = SettingsConfigDict(toml_file=path)
-
     _refuse_unknown_variables()
     try:
         # The TOML source passes over what is no file, such as the directory that Docker makes
         # for a mount that is missing.
         if named is not None or os.path.lexists(path):
             read_guarded_file(path)
-        configuration = FromFile(**flags)  # type: ignore[arg-type]
+        configuration = _from_file(path)(**flags)  # type: ignore[arg-type]
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     except UnicodeDecodeError:
@@ -181,6 +181,14 @@ def load_configuration(file: Path | None = None, **flags: object) -> Configurati
         sandbox = configuration.wechat.model_copy(update=base_url)
         return configuration.model_copy(update={"wechat": sandbox})
     return configuration
+
+
+@functools.lru_cache(maxsize=8)
+def _from_file(path: Path) -> type[Configuration]:
+    class FromFile(Configuration):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    return FromFile
 
 
 def _refuse_unknown_variables() -> None:

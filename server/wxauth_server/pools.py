@@ -116,7 +116,7 @@ class Pools:
     #: bcrypt. As many threads as cores, at low priority, and a queue of about a
     #: second (reliability.md F5).
     passwords: BoundedPool
-    #: Writes of the store: one thread, since the engine has one writer. A write
+    #: Writes of the store: one thread where the engine has one writer. A write
     #: that waits half a second waits behind one that waits for another process's
     #: lock, 2 s; together they stay below 2.5 s (reliability.md row 4).
     writer: BoundedPool
@@ -125,14 +125,14 @@ class Pools:
     admin: BoundedPool
 
     @classmethod
-    def create(cls, *, cores: int | None = None) -> Pools:
+    def create(cls, *, cores: int | None = None, writers: int = 1) -> Pools:
         cores = cores or os.cpu_count() or 1
         return cls(
             wechat=BoundedPool("wechat", threads=64, capacity=64),
             wechat_calls=BoundedPool("wechat-calls", threads=16, capacity=16),
             readers=BoundedPool("readers", threads=2, capacity=256, patience_s=0.5),
             passwords=BoundedPool("passwords", threads=cores, capacity=max(8, 4 * cores), nice=10),
-            writer=BoundedPool("writer", threads=1, capacity=256, patience_s=0.5),
+            writer=BoundedPool("writer", threads=writers, capacity=256, patience_s=0.5),
             admin=BoundedPool("admin", threads=2, capacity=32),
         )
 

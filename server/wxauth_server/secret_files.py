@@ -60,8 +60,10 @@ def _files_with_secrets(configuration: Configuration) -> Iterator[Path]:
         if any(
             not _SECRETS.isdisjoint(table) or (table.get("kind") == "sql" and "url" in table)
             for table in tables
-        ):
+        ) or any("url" in table for table in _tables(read.get("store"))):
             yield file
+    if configuration.store.url_file is not None:
+        yield configuration.store.url_file
     for app in configuration.apps:
         if app.app_secret_file is not None:
             yield app.app_secret_file

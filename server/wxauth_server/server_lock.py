@@ -42,7 +42,8 @@ def only_server(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ServerLockFailed(
                 f"another wxauth serve or wxauth dev runs on the data directory {directory}: "
-                "there is one server for a data directory, stop that one first"
+                "there is one server for a data directory, stop that one first, or, where "
+                "several share a PostgreSQL, give this one a directory of its own with --data"
             ) from None
         except OSError as error:
             raise ServerLockFailed(f"{path} cannot be locked: {error.strerror}") from None

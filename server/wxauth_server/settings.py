@@ -9,12 +9,14 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from wxauth_client.certificates import ServerTls
+from wxauth_client.file_watch import FileUnusable
 from wxauth_client.target import is_loopback, split_address
 from wxauth_server.accounts.passwords import BCRYPT_COST, MAX_FOREIGN_COST, MIN_FOREIGN_COST
 from wxauth_server.accounts.sources.source import LOCAL
 from wxauth_server.accounts.throttle import ThrottleLimits
 from wxauth_server.apps import App, SessionLimits
 from wxauth_server.auth.login_limits import LoginLimits
+from wxauth_server.secret_reading import read_secret
 
 WECHAT_URL = "https://api.weixin.qq.com"
 
@@ -27,7 +29,7 @@ class ConfigurationError(Exception):
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class GrpcSettings(_Table):
@@ -87,13 +89,6 @@ class CallersSettings(_Table):
 
     #: Default: callers.json in the store's directory. `wxauth callers` writes it.
     file: Path | None = None
-
-
-class StoreSettings(_Table):
-    """Where the data is."""
-
-    #: Directory of the database and, unless it is put elsewhere, the key ring.
-    directory: Path = Path(".wxauth")
 
 
 class KeyringSettings(_Table):
@@ -242,11 +237,10 @@ class AppSettings(_Table):
             secret = self.app_secret.get_secret_value() if self.app_secret else ""
         else:
             try:
-                secret = self.app_secret_file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                secret = read_secret(self.app_secret_file)
+            except FileUnusable as problem:
                 raise ConfigurationError(
-                    f"apps: app_secret_file of {self.app_id}: {self.app_secret_file} "
-                    f"cannot be read ({type(error).__name__})"
+                    f"apps: app_secret_file of {self.app_id}: {problem}"
                 ) from None
         if not _SECRET_FORM.fullmatch(secret):
             raise ConfigurationError(

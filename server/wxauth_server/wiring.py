@@ -26,10 +26,12 @@ from wxauth_server.auth.prove_owner import OwnerProof
 from wxauth_server.auth.pseudonyms import Pseudonyms
 from wxauth_server.auth.purge import Purger
 from wxauth_server.auth.refusal_counts import RefusalCounts
+from wxauth_server.auth.remembered_answers import RememberedAnswers, answer_cache
 from wxauth_server.auth.tell_deletions import DeletionTeller
 from wxauth_server.auth.unbind import UnbindFlow
 from wxauth_server.auth.user_data import UserDataFlow
 from wxauth_server.auth.validate_session import SessionValidator
+from wxauth_server.auth.validate_sessions import Validations
 from wxauth_server.auth.verify_credentials import CredentialVerifier
 from wxauth_server.auth.wechat_calls import WeChatCalls
 from wxauth_server.callers.watching import follow, watch_callers, watch_server_certificates
@@ -38,14 +40,18 @@ from wxauth_server.config import Configuration
 from wxauth_server.errors import AuthError
 from wxauth_server.logs import trace_without_text
 from wxauth_server.pools import Pools
+from wxauth_server.revocations.log_reader import RevocationLogReader
+from wxauth_server.revocations.telling_store import TellingStore
 from wxauth_server.rpc.admin_calls import AdminCalls
 from wxauth_server.rpc.admin_service import AdminServicer
 from wxauth_server.rpc.auth_service import AuthServicer
 from wxauth_server.rpc.callers import Callers
+from wxauth_server.rpc.live_sessions import serialize_live_session
 from wxauth_server.rpc.server import RpcServer
 from wxauth_server.rpc.wechat_service import WeChatServicer
 from wxauth_server.sealing import Sealer
 from wxauth_server.store.audit import Actor
+from wxauth_server.store.interface import Store
 from wxauth_server.store.opening import open_store
 from wxauth_server.store.shared_reads import SharedReads
 from wxauth_server.wechat.client import WeChatClient
@@ -54,6 +60,8 @@ log = logging.getLogger("wxauth.server")
 
 #: Seconds between two looks at the store (reliability.md section 3).
 READINESS_INTERVAL_S = 5.0
+#: The same while it cannot be read: callers that watch the health come back as soon.
+UNREADY_INTERVAL_S = 1.0
 # A digest that no session has.
 _NO_SESSION = bytes(32)
 
@@ -67,8 +75,12 @@ class Server:
         self._callers = watch_callers(configuration)
         self._certificates = watch_server_certificates(configuration)
         apps = Apps(configuration.served_apps())
-        self.store, keyring = open_store(configuration)
-        self._pools = Pools.create()
+        store, keyring = open_store(configuration, connections=configuration.store.connections)
+        self._revocations = RevocationLogReader(store)
+        cached_sessions = configuration.session_cache.sessions
+        cache = answer_cache(cached_sessions) if cached_sessions else None
+        self.store: Store = store if cache is None else TellingStore(store, cache)
+        self._pools = Pools.create(writers=configuration.store.writers)
         self._wechat = WeChatClient(configuration.wechat.base_url)
         self._reads = SharedReads(self.store)
         self.last_seen = LastSeen(self.store, self._pools.writer)
@@ -89,6 +101,11 @@ class Server:
         validator = SessionValidator(
             apps=apps, reads=self._reads, last_seen=self.last_seen, clock=clock
         )
+        remembered = None
+        if cache is not None:
+            remembered = RememberedAnswers(
+                cache, self._revocations.follow(), clock, serialize_live_session
+            )
         sealer = Sealer(keyring)
         exchange = CodeExchange(
             wechat=self._wechat,
@@ -124,7 +141,7 @@ class Server:
         pseudonyms = Pseudonyms(keyring)
         auth = AuthServicer(
             login=self._login,
-            validator=validator,
+            validations=Validations(validator, serialize_live_session, remembered),
             unbind=UnbindFlow(validator=validator, owner=self._owner),
             logout=LogoutFlow(
                 validator=validator,
@@ -201,6 +218,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
+        self._revocations.start()
         self.last_seen.start()
         self.refusals.start()
         self.eraser.start()
@@ -225,12 +243,14 @@ class Server:
         await self.eraser.close()
         await self.refusals.close()
         await self.last_seen.close()
+        await self._revocations.close()
         await self._close()
 
     async def _watch_store(self) -> None:
         """Be healthy while the store can be read; WeChat's troubles do not count."""
+        serving = True
         while True:
-            await asyncio.sleep(READINESS_INTERVAL_S)
+            await asyncio.sleep(READINESS_INTERVAL_S if serving else UNREADY_INTERVAL_S)
             serving = True
             try:
                 await self._reads.read(_NO_SESSION)

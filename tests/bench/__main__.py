@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tests.bench import (
+    batch,
     import_accounts,
     latency,
     logins,
@@ -23,6 +24,7 @@ from tests.bench.figures import Benchmark, Figure, Scale, print_table
 
 BENCHMARKS = (
     Benchmark("validate", validate_cpu.run),
+    Benchmark("batch", batch.run),
     Benchmark("silent", logins.silent),
     Benchmark("password", logins.with_password),
     Benchmark("startup", startup.run),

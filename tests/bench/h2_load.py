@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -26,6 +27,7 @@ _FRAME_HEADER_BYTES = 9
 _ENABLE_PUSH, _INITIAL_WINDOW_SIZE = 2, 4
 _LARGEST_WINDOW = 2**31 - 1
 _DEFAULT_WINDOW = 65_535
+_LARGEST_FRAME_BYTES = 16_384
 #: No answer from any connection for so long ends the run.
 _PATIENCE_S = 30.0
 
@@ -135,6 +137,9 @@ class _Connection:
         self._with_message: set[int] = set()
         self._open: set[int] = set()
         self._unread = b""
+        # Of all streams together: no message is longer than the window of its own stream.
+        self._window = _DEFAULT_WINDOW
+        self._held: deque[bytes] = deque()
         settings = struct.pack(">HIHI", _ENABLE_PUSH, 0, _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
         self._out = [
             _PREFACE,
@@ -150,9 +155,18 @@ class _Connection:
         message = next(self._messages)
         body = b"\0" + struct.pack(">I", len(message)) + message
         self._out.append(_frame(_HEADERS, _END_HEADERS, stream, self._headers))
-        self._out.append(_frame(_DATA, _END_STREAM, stream, body))
+        for start in range(0, len(body), _LARGEST_FRAME_BYTES):
+            end = start + _LARGEST_FRAME_BYTES
+            flags = _END_STREAM if end >= len(body) else 0
+            self._held.append(_frame(_DATA, flags, stream, body[start:end]))
 
     def flush(self) -> None:
+        while self._held:
+            taken = len(self._held[0]) - _FRAME_HEADER_BYTES
+            if taken > self._window:
+                break
+            self._window -= taken
+            self._out.append(self._held.popleft())
         if self._out:
             self.socket.sendall(b"".join(self._out))
             self._out.clear()
@@ -178,6 +192,8 @@ class _Connection:
                 self._with_message.discard(stream)
                 self._open.discard(stream)
                 ended += 1
+            elif kind == _WINDOW_UPDATE and not stream:
+                self._window += int.from_bytes(data[at + _FRAME_HEADER_BYTES : end], "big")
             elif kind == _SETTINGS and not flags & _ACK:
                 self._out.append(_frame(_SETTINGS, _ACK, 0))
             elif kind == _PING and not flags & _ACK:

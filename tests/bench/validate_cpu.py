@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.batch import count_refused
 from tests.bench.figures import Figure, Scale
 from tests.bench.h2_load import Load
 from tests.bench.seeded_sessions import seed_sessions
@@ -29,7 +30,8 @@ from wxauth_server.store.sqlite import DATABASE_NAME
 
 SESSIONS = 100_000
 PATH = "/wxauth.v1.AuthService/ValidateSession"
-TARGET = 0.80
+#: Reading the store each time, and answering from memory.
+TARGET, TARGET_CACHED = 0.80, 0.85
 #: Calls of each server a round: enough that it has warmed up, since a server that
 #: is busy enough for this to matter is not one of two that take turns.
 _CALLS = 6_000
@@ -45,9 +47,13 @@ class _Way:
     token: bool = False
     #: By its certificate.
     mutual: bool = False
+    #: Answered from memory, by a server that anybody may call; else the store is read
+    #: each time.
+    cached: bool = False
 
 
 _WAYS = (
+    _Way("on loopback, of anybody", cached=True),
     _Way("on loopback, of anybody"),
     _Way("with a token, plaintext", token=True),
     _Way("with a token, TLS", tls=True, token=True),
@@ -68,7 +74,8 @@ def run(scale: Scale) -> Sequence[Figure]:
 
 def _measure_way(way: _Way, directory: Path, rounds: int) -> Figure:
     store = directory / "data"
-    messages = _requests(seed_sessions(store, SESSIONS))
+    session_ids = seed_sessions(store, SESSIONS)
+    messages = _requests(session_ids)
     token = new_caller_token()
     write_callers(store, {"orders": token}, [_CERTIFICATE_NAME])
     metadata = (("authorization", f"Bearer {token}"),) if way.token else ()
@@ -101,9 +108,12 @@ def _measure_way(way: _Way, directory: Path, rounds: int) -> Figure:
             note = f", {float(checked.stop()):.1f} µs of it to know the caller"
     servers = [
         ChildProcess("tests.bench.bare_server", *files),
-        SecuredServer(SecuredOptions(str(store), table)),
+        SecuredServer(SecuredOptions(str(store), table, cached_sessions=SESSIONS * way.cached)),
     ]
     try:
+        if way.cached:
+            # From then on the answers are in memory.
+            failed += count_refused(servers[1].address, session_ids)
         with ExitStack() as stack:
             watcher = stack.enter_context(closing(sqlite3.connect(store / DATABASE_NAME)))
             version = _data_version(watcher)
@@ -118,13 +128,15 @@ def _measure_way(way: _Way, directory: Path, rounds: int) -> Figure:
     ratios = [bare_s / ours_s for bare_s, ours_s in costs]
     median = statistics.median(ratios)
     bare_us, ours_us = (statistics.median(of_one) * 1e6 for of_one in zip(*costs, strict=True))
+    target = TARGET_CACHED if way.cached else TARGET
+    answered = "from memory" if way.cached else "the store read each time"
     return Figure(
-        f"ValidateSession {way.name}, the store read each time: CPU of a bare grpc.aio handler "
+        f"ValidateSession {way.name}, {answered}: CPU of a bare grpc.aio handler "
         f"connected the same way / ours ({SESSIONS:,} sessions)",
         f"{median:.3f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds; "
         f"{bare_us:.0f} / {ours_us:.0f} µs a call{note})",
-        f"≥ {TARGET:.2f}",
-        median >= TARGET,
+        f"≥ {target:.2f}",
+        median >= target,
         failed,
     )
 

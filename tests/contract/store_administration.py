@@ -25,7 +25,11 @@ from wxauth_server.store.admin_accounts import (
 )
 from wxauth_server.store.admin_bindings import list_bindings_after
 from wxauth_server.store.admin_sessions import NEWEST, SessionPosition, list_session_entries
-from wxauth_server.store.ended_sessions import end_sessions_but, end_some_sessions_of_app
+from wxauth_server.store.ended_sessions import (
+    end_session,
+    end_sessions_but,
+    end_some_sessions_of_app,
+)
 from wxauth_server.store.interface import Store
 from wxauth_server.store.sessions import Cause
 
@@ -84,11 +88,7 @@ class AdministrationPromises:
         """Known to sessions that have not ended; one that has keeps what it had."""
         add_account(store, username="old")
         ended, live = start(store, "ended"), start(store, "live")
-        store.write(
-            lambda tx: tx.execute(
-                "UPDATE sessions SET ended_at = 1 WHERE digest = :digest", {"digest": ended}
-            )
-        )
+        store.write(lambda tx: end_session(tx, ended, Cause.LOGOUT, now_ms=NOW))
         store.write(lambda tx: update_username(tx, *ACCOUNT, username="New", username_key="new"))
         found = store.read(lambda tx: find_account_by_username(tx, "local", "new"))
         assert found is not None

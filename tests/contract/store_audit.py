@@ -163,15 +163,17 @@ class AuditPromises:
         self, store: Store, monkeypatch: pytest.MonkeyPatch, looked_at: int
     ) -> None:
         """Compared with a filter in Python, whatever a page looks at at once."""
+        # One at a time is a read for each event, and no limit beyond 1 is ever met.
+        count, limits = (40, (1,)) if looked_at == 1 else (120, (1, 3, 500))
         monkeypatch.setattr(audit_log, "LOOKED_AT", looked_at)
         chance = random.Random(7)
 
         def fill(tx: Transaction) -> None:
-            for _ in range(120):
+            for _ in range(count):
                 record_event(
                     tx,
                     chance.choice([Event.LOGIN, Event.LOGOUT, Event.BOUND]),
-                    now_ms=NOW + chance.randrange(20),
+                    now_ms=NOW + chance.randrange(count // 6),
                     app_id=chance.choice([APP, OTHER_APP, None]),
                     openid=chance.choice(["oOne", "oTwo", None]),
                     account=chance.choice([("local", "1"), ("crm", "1"), ("local", "2"), None]),
@@ -182,7 +184,7 @@ class AuditPromises:
 
         store.write(fill)
         everything = listed(store)
-        assert ids(everything) == list(range(11, 121))
+        assert ids(everything) == list(range(11, count + 1))
         wanted: list[dict[str, Any]] = [
             {},
             {"events": ("LOGIN",)},
@@ -190,7 +192,7 @@ class AuditPromises:
             {"events": ("UNLOCKED",)},
             {"since_ms": NOW + 5},
             {"until_ms": NOW + 5},
-            {"since_ms": NOW + 5, "until_ms": NOW + 6, "events": ("LOGOUT",)},
+            {"since_ms": NOW + 3, "until_ms": NOW + 5, "events": ("LOGOUT",)},
             {"account": ("local", "1")},
             {"account": ("crm", "1"), "since_ms": NOW + 9},
             {"app_id": APP},
@@ -199,14 +201,14 @@ class AuditPromises:
             {"caller": "ops-laptop"},
             {"caller": "ops-laptop", "account": ("local", "1")},
             {"caller": "ops"},
-            {"after_id": 60},
-            {"after_id": 60, "events": ("BOUND",)},
-            {"after_id": 120},
+            {"after_id": count // 2},
+            {"after_id": count // 2, "events": ("BOUND",)},
+            {"after_id": count},
             {"after_id": 5_000},
         ]
         for some in wanted:
             expected = [record.id for record in everything if fits(record, **some)]
-            for limit in (1, 3, 500):
+            for limit in limits:
                 assert ids(listed(store, limit=limit, **some)) == expected, some
                 newest = listed(store, limit=limit, oldest_first=False, **some)
                 assert ids(newest) == expected[::-1], some

@@ -41,8 +41,9 @@ from wxauth_server.store.departures import (
     personal_events,
     personal_sessions,
 )
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store
-from wxauth_server.store.sessions import Cause, end_session
+from wxauth_server.store.sessions import Cause
 
 OTHER_ACCOUNT = ("local", "2")
 #: No address, one event, no key to count it under.

@@ -19,15 +19,13 @@ from tests.contract.store_rows import (
     surplus,
     touch,
 )
-from wxauth_server.store.interface import Store
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
+from wxauth_server.store.ended_sessions import (
     end_session,
     end_sessions_of_account,
     end_sessions_of_wechat_user,
-    insert_session,
 )
+from wxauth_server.store.interface import Store
+from wxauth_server.store.sessions import Cause, SessionRecord, insert_session
 
 
 class EndingPromises:

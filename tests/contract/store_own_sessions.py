@@ -15,6 +15,7 @@ from tests.contract.store_rows import (
     start,
     touch,
 )
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store
 from wxauth_server.store.own_sessions import (
     OwnSessionRecord,
@@ -22,12 +23,7 @@ from wxauth_server.store.own_sessions import (
     list_own_sessions,
     sessions_not_ended,
 )
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_session,
-    insert_session,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord, insert_session
 
 
 def listed(

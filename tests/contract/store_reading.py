@@ -18,14 +18,9 @@ from tests.contract.store_rows import (
     start,
 )
 from wxauth_server.store.bindings import delete_binding
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import READ_AT_ONCE, Store
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_session,
-    insert_session,
-    update_unionid,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord, insert_session, update_unionid
 
 #: Texts that an encoding on the way could spoil.
 AWKWARD_TEXTS = [

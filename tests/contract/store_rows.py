@@ -6,14 +6,9 @@ import hashlib
 
 from wxauth_server.store.accounts import AccountRecord, find_account, insert_account
 from wxauth_server.store.bindings import insert_binding
+from wxauth_server.store.ended_sessions import end_surplus_sessions
 from wxauth_server.store.interface import Store
-from wxauth_server.store.sessions import (
-    SessionRecord,
-    end_surplus_sessions,
-    insert_session,
-    read_session,
-    touch_sessions,
-)
+from wxauth_server.store.sessions import SessionRecord, insert_session, read_session, touch_sessions
 
 NOW = 1_790_000_000_000
 IDLE_MS = 60_000

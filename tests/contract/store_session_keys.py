@@ -18,6 +18,7 @@ from tests.contract.store_rows import (
     touch,
 )
 from wxauth_server.store.bindings import find_binding, lock_binding
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store
 from wxauth_server.store.session_keys import (
     erase_session_key_without_session,
@@ -25,7 +26,7 @@ from wxauth_server.store.session_keys import (
     renew_session_key,
     replace_session_key,
 )
-from wxauth_server.store.sessions import Cause, end_session
+from wxauth_server.store.sessions import Cause
 
 SEALED = b"\0sealed\xff"
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.contract.store_accounts import AccountPromises
 from tests.contract.store_administration import AdministrationPromises
+from tests.contract.store_app_ends import AppEndPromises
 from tests.contract.store_audit import AuditPromises
 from tests.contract.store_bindings import BindingPromises
 from tests.contract.store_departures import DeparturePromises
@@ -23,6 +24,7 @@ from tests.contract.store_keys import KeyPromises
 from tests.contract.store_own_sessions import OwnSessionPromises
 from tests.contract.store_purging import PurgePromises
 from tests.contract.store_reading import ReadingPromises
+from tests.contract.store_revocations import RevocationPromises
 from tests.contract.store_session_keys import SessionKeyPromises
 from tests.contract.store_throttles import ThrottlePromises
 from tests.contract.store_transactions import TransactionPromises
@@ -47,6 +49,8 @@ class StoreSuite(
     DeparturePromises,
     PurgePromises,
     AdministrationPromises,
+    RevocationPromises,
+    AppEndPromises,
 ):
     """The promises of a store."""
 

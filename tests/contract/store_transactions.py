@@ -20,9 +20,10 @@ from tests.contract.store_rows import (
 )
 from wxauth_server.store.accounts import list_accounts
 from wxauth_server.store.bindings import find_binding
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.keys import keys_in_use, note_key_in_use
-from wxauth_server.store.sessions import Cause, end_session
+from wxauth_server.store.sessions import Cause
 
 
 class Interrupted(BaseException):

@@ -47,6 +47,7 @@ class Explained:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self.plans: list[str] = []
+        self.revocations = tx.revocations
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
         given = parameters or {}

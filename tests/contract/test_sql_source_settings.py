@@ -157,9 +157,7 @@ def test_urls_that_are_refused(url: str, complaint: str, hasher: PasswordHasher)
 def test_a_url_in_a_file(tmp_path: Path, hasher: PasswordHasher) -> None:
     file = tmp_path / "url"
     given = settings(url=None, url_file=file)
-    assert f"url_file of members: {file} cannot be read (FileNotFoundError)" in opening(
-        hasher, given
-    )
+    assert f"url_file of members: {file} cannot be read: No such file" in opening(hasher, given)
     file.write_text("")
     assert "url_file of members: not a database URL" in opening(hasher, given)
     file.write_text(f"{URL}\n")

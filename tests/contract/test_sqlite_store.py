@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.store_rows import add_account, bind, digest, start
+from tests.contract.store_suite import StoreSuite
 from wxauth_server.errors import StoreUnavailable
 from wxauth_server.store import schema
 from wxauth_server.store.accounts import list_accounts
@@ -29,14 +31,6 @@ from wxauth_server.store.sqlite import (
     SQLiteStore,
     SQLiteTransaction,
 )
-
-# Every module of the suite, before the first of them is imported.
-pytest.register_assert_rewrite(
-    *(f"tests.contract.{path.stem}" for path in Path(__file__).parent.glob("store_*.py"))
-)
-
-from tests.contract.store_rows import add_account, bind, digest, start  # noqa: E402
-from tests.contract.store_suite import StoreSuite  # noqa: E402
 
 OpenStore = Callable[[], SQLiteStore]
 

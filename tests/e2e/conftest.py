@@ -13,6 +13,7 @@ import pytest
 from tests.canary import CANARY
 from tests.command_data import ANY_PORT, CHEAP, make_data
 from tests.command_ways import WAYS, Run, run_on
+from tests.pgserver import store_postgres as store_postgres
 from tests.wxauth_command import ready, running
 
 

@@ -42,10 +42,11 @@ async def log_in(
     username: str = "",
     password: str = "",
     *,
+    request_id: str = "",
     timeout_s: float = LOGIN_TIMEOUT_S,
 ) -> Answer:
     """Log in by an aio stub."""
-    request = LoginRequest(code=code, username=username, password=password)
+    request = LoginRequest(code=code, username=username, password=password, request_id=request_id)
     return await ended(lambda: stub.Login(request, timeout=timeout_s))
 
 

@@ -47,6 +47,8 @@ class SecuredOptions:
     #: Seconds between two looks at the files.
     look_every_s: float = INTERVAL_S
     unprotected: str = ""
+    #: In memory; 0: the store is read for each validation.
+    cached_sessions: int = 100_000
 
 
 class SecuredServer(ChildProcess):
@@ -142,6 +144,7 @@ def main() -> None:
     configuration = load_configuration(
         store={"directory": directory},
         grpc={"listen": "127.0.0.1:0", "lame_duck_s": 0, "stop_grace_s": 1} | dict(options.grpc),
+        session_cache={"sessions": options.cached_sessions},
         wechat={"base_url": "http://127.0.0.1:1"},
     )
     run = serve_restarted if options.unprotected == RESTARTED else serve

@@ -1,4 +1,4 @@
-"""A store with accounts, before a server opens it."""
+"""A store with accounts, before a server opens it: in a directory, or at a PostgreSQL's URL."""
 
 from __future__ import annotations
 
@@ -23,9 +23,16 @@ PASSWORD = "the right password"
 WRONG_PASSWORD = "a wrong password"
 
 
-def seed_accounts(directory: Path, usernames: Sequence[str], *, bcrypt_cost: int) -> None:
+def store_table(directory: Path, url: str = "") -> dict[str, Any]:
+    """The table [store] of a configuration; without a URL it is SQLite."""
+    return {"directory": directory} | ({"url": url} if url else {})
+
+
+def seed_accounts(
+    directory: Path, usernames: Sequence[str], *, bcrypt_cost: int, url: str = ""
+) -> None:
     """Make a store and its key ring, with these accounts, all of them with PASSWORD."""
-    configuration = load_configuration(store={"directory": directory})
+    configuration = load_configuration(store=store_table(directory, url))
     keyring = create_keyring(configuration.keyring_file)
     # One hash for all: what is tested is not the hashing of new passwords.
     stored = PasswordHasher(keyring, cost=bcrypt_cost).hash(PASSWORD)
@@ -41,7 +48,7 @@ def seed_accounts(directory: Path, usernames: Sequence[str], *, bcrypt_cost: int
         store.close()
 
 
-def seed_bindings(directory: Path, usernames: Sequence[str]) -> None:
+def seed_bindings(directory: Path, usernames: Sequence[str], *, url: str = "") -> None:
     """Bind each account to the sandbox's user of the same name, in the demo app."""
 
     def insert(tx: Transaction) -> None:
@@ -56,7 +63,7 @@ def seed_bindings(directory: Path, usernames: Sequence[str]) -> None:
                 now_ms=1,
             )
 
-    store, _ = open_store(load_configuration(store={"directory": directory}))
+    store, _ = open_store(load_configuration(store=store_table(directory, url)))
     try:
         store.write(insert)
     finally:
@@ -79,8 +86,14 @@ def add_account(tx: Transaction, username: str, stored: str | None) -> None:
     assert added
 
 
-def rows(directory: Path, sql: str) -> list[tuple[Any, ...]]:
+def rows(directory: Path, sql: str, *, url: str = "") -> list[tuple[Any, ...]]:
     """What the database holds, read by a connection of its own."""
+    if url:
+        # Not above: servers start with this module, and most without the driver.
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as reader:
+            return reader.execute(sql.encode()).fetchall()
     path = directory / DATABASE_NAME
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         return connection.execute(sql).fetchall()

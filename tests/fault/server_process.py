@@ -13,13 +13,14 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
 import uvloop
 
 from tests.fault.crash_points import crash_at
+from tests.fault.seeded_store import store_table
 from tests.fault.unprotected import replace, without_protection
 from wxauth_server import wiring
 from wxauth_server.accounts.passwords import BCRYPT_COST
@@ -45,6 +46,10 @@ class ServerOptions:
     unprotected: str = ""
     #: Where in a login this process kills itself; one of crash_points.py.
     crash_point: str = ""
+    #: Of a PostgreSQL; without it the store is SQLite in the directory.
+    store_url: str = field(default="", repr=False)
+    #: Sessions that it answers for from memory; 0: the store is read for each validation.
+    cached_sessions: int = 100_000
 
     def as_argument(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -89,10 +94,11 @@ class BcryptWatch:
 
 async def serve(options: ServerOptions, watch: BcryptWatch) -> None:
     configuration = load_configuration(
-        store={"directory": Path(options.directory)},
+        store=store_table(Path(options.directory), options.store_url),
         grpc={"listen": "127.0.0.1:0", "lame_duck_s": 0, "stop_grace_s": 1},
         wechat={"base_url": options.wechat_url},
         passwords={"bcrypt_cost": options.bcrypt_cost},
+        session_cache={"sessions": options.cached_sessions},
     )
     server = wiring.Server(configuration)
     print(await server.start(), flush=True)

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 from tests.fault.server_process import ServerOptions
 from tests.sandbox_server import RunningSandbox
+from tests.warm_process import WarmProcess
+from tests.wxauth_command import environment
 from wxauth_server.config import DEMO_APP_ID
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,21 +32,22 @@ class ChildProcess:
     """
 
     def __init__(self, module: str, *arguments: str, directory: Path | None = None) -> None:
-        variables = {
-            name: value for name, value in os.environ.items() if not name.startswith("WXAUTH_")
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Away from a wxauth.toml that may lie here.
-            cwd=directory or REPOSITORY,
-            env=variables | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
-            text=True,
-        )
+        given, write_given = os.pipe()
+        read_out, out = os.pipe()
+        self._stdin = os.fdopen(write_given, "wb")
+        self._stdout = os.fdopen(read_out, encoding="utf-8")
+        with open(given, "rb") as stdin, open(out, "wb") as stdout:
+            self._process = WarmProcess(
+                module,
+                arguments,
+                # Away from a wxauth.toml that may lie here.
+                directory or REPOSITORY,
+                environment(),
+                (stdin.fileno(), stdout.fileno(), 2),
+                finalizes=True,
+            )
         self.pid = self._process.pid
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._stdout.readline()
         if not line:
             self.kill()
             raise RuntimeError(f"{module} did not start")
@@ -73,13 +75,10 @@ class ChildProcess:
 
     def stop(self) -> str:
         """Let it end by itself; what it printed since its start."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._stdin.close()
         try:
             self._process.wait(_STOP_S)
-            return self._process.stdout.read()
+            return self._stdout.read()
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
@@ -92,10 +91,8 @@ class ChildProcess:
 
     def _reap(self) -> None:
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        self._stdin.close()
+        self._stdout.close()
 
 
 class ServerProcess(ChildProcess):

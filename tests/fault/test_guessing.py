@@ -41,6 +41,14 @@ GUESSES = 200
 #: 4 ms and more: many attempts are under way at a time.
 COST = 6
 
+#: A store, and whether two servers share it.
+WAYS = pytest.mark.parametrize(
+    ("store_url", "several"),
+    [("sqlite", False), ("sqlite", True), ("postgresql", True)],
+    indirect=["store_url"],
+    ids=["one server", "two servers", "two servers of a PostgreSQL"],
+)
+
 _numbers = itertools.count(1)
 
 
@@ -49,12 +57,12 @@ def room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Queues that take them all, and a WeChat that lets one user ask so often."""
     create = Pools.create
 
-    def roomy() -> Pools:
+    def roomy(*, writers: int) -> Pools:
         return dataclasses.replace(
-            create(),
+            create(writers=writers),
             wechat=BoundedPool("wechat", threads=64, capacity=1000),
             passwords=BoundedPool("passwords", threads=2, capacity=1000, nice=10),
-            writer=BoundedPool("writer", threads=1, capacity=1000),
+            writer=BoundedPool("writer", threads=writers, capacity=1000),
         )
 
     def one_user(*_: object) -> WeChatUser:
@@ -68,12 +76,19 @@ def room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def servers(
-    room: None, tmp_path: Path, sandbox: RunningSandbox, server_loop: asyncio.AbstractEventLoop
+    room: None,
+    store_url: str,
+    tmp_path: Path,
+    sandbox: RunningSandbox,
+    server_loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[RunningServer, RunningServer]]:
     """Two servers of one store, which count attempts together or not at all.
 
     Their clock stands still: no wait is ever over.
     """
+    if store_url:
+        monkeypatch.setenv("WXAUTH_STORE__URL", store_url)
     clock = FakeClock()
     with ExitStack() as running:
         pair = tuple(
@@ -154,7 +169,7 @@ def right_ones(servers: Sequence[RunningServer]) -> Counter[str]:
         return all_at_once(20, log_in)
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["one server", "two servers"])
+@WAYS
 def test_of_200_wrong_ones_at_once_at_most_10_are_looked_at(
     servers: tuple[RunningServer, RunningServer], looked_at: list[str], *, several: bool
 ) -> None:
@@ -164,7 +179,7 @@ def test_of_200_wrong_ones_at_once_at_most_10_are_looked_at(
     assert len(looked_at) == LIMIT
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["one server", "two servers"])
+@WAYS
 def test_20_right_ones_at_once_all_log_in(
     servers: tuple[RunningServer, RunningServer], *, several: bool
 ) -> None:
@@ -175,6 +190,7 @@ def test_20_right_ones_at_once_all_log_in(
     assert held == 0
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_control_a_lockout_that_counts_afterwards_is_run_over(
     servers: tuple[RunningServer, RunningServer],
     looked_at: list[str],

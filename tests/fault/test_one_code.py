@@ -4,11 +4,13 @@ Promised: of callers who come with one code at the same time, those with the
 same request_id and credentials all get the same answer, and of those with
 different ones one gets it and the others CODE_USED; WeChat is asked once. Proved
 by fifty connections. Sharing the login that is in flight and the exchange row
-are what holds it.
+are what holds it. Of two servers each may ask, and one is told that the code is
+used: still one session comes of it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -23,6 +25,7 @@ from tests.fault.seeded_store import PASSWORD, rows, seed_accounts, seed_binding
 from tests.fault.server_process import ServerOptions
 from tests.fault.serving import Phones, sandbox_process, server_process, set_slow
 from tests.fault.unprotected import NO_SHARING
+from tests.pgserver import PostgresProcess
 from tests.sandbox_server import RunningSandbox
 from wxauth.v1.auth_service_pb2 import LoginRequest
 from wxauth.v1.auth_service_pb2_grpc import AuthServiceStub
@@ -66,12 +69,13 @@ class Findings:
 
 
 @contextmanager
-def _connections(address: str) -> Iterator[list[AuthServiceStub]]:
+def _connections(addresses: Sequence[str]) -> Iterator[list[AuthServiceStub]]:
+    """To these servers in turn."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with ExitStack() as stack:
         channels = [
             stack.enter_context(grpc.insecure_channel(address, options=options))
-            for _ in range(CONNECTIONS)
+            for address in itertools.islice(itertools.cycle(addresses), CONNECTIONS)
         ]
         for channel in channels:
             grpc.channel_ready_future(channel).result(timeout=10)
@@ -95,19 +99,27 @@ def _all_at_once(
 
 
 def log_in_at_once(
-    directory: Path, rounds: int, callers: str, how: str, *, unprotected: str = ""
+    directory: Path, rounds: int, callers: str, how: str, *, unprotected: str = "", url: str = ""
 ) -> Findings:
-    """Rounds of a code each, of a user each."""
+    """Rounds of a code each, of a user each; with a URL at two servers that share its database."""
     found = Findings()
     users = [f"user{n}" for n in range(rounds)]
-    seed_accounts(directory, users, bcrypt_cost=BCRYPT_COST)
+    seed_accounts(directory, users, bcrypt_cost=BCRYPT_COST, url=url)
     if how == "silent":
-        seed_bindings(directory, users)
+        seed_bindings(directory, users, url=url)
     with sandbox_process() as sandbox, closing(Phones(sandbox)) as phones:
         options = ServerOptions(
-            str(directory), f"http://{sandbox.address}", BCRYPT_COST, unprotected=unprotected
+            str(directory),
+            f"http://{sandbox.address}",
+            BCRYPT_COST,
+            unprotected=unprotected,
+            store_url=url,
         )
-        with server_process(options) as server, _connections(server.address) as stubs:
+        with ExitStack() as running:
+            servers = [
+                running.enter_context(server_process(options)) for _ in range(2 if url else 1)
+            ]
+            stubs = running.enter_context(_connections([server.address for server in servers]))
             for number, user in enumerate(users):
                 set_slow(sandbox, SLOW_MS if number % 2 == 0 else 0)
                 code = phones.code(user)
@@ -121,7 +133,7 @@ def log_in_at_once(
                 found.rounds.append(_all_at_once(stubs, requests))
         exchanges = RunningSandbox(f"http://{sandbox.address}").exchanges()
     found.exchanges.update(call["errcode"] for call in exchanges)
-    [(found.sessions,)] = rows(directory, "SELECT COUNT(*) FROM sessions")
+    [(found.sessions,)] = rows(directory, "SELECT COUNT(*) FROM sessions", url=url)
     return found
 
 
@@ -138,6 +150,24 @@ def test_one_session_comes_of_it(callers: str, how: str, tmp_path: Path, long: b
         assert all(len(answers) == 1 for answers in found.rounds), "not byte for byte equal"
     assert found.reasons() == [expected] * rounds
     assert found.exchanges == {0: rounds}
+    assert found.sessions == rounds
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("callers", "how"), [(ONE_REQUEST, "password"), (OWN_REQUESTS, "silent")])
+def test_two_servers_make_one_session(
+    callers: str, how: str, fault_postgres: PostgresProcess, tmp_path: Path, long: bool
+) -> None:
+    rounds = 100 if long else 4
+    url = fault_postgres.new_url()
+    found = log_in_at_once(tmp_path / "data", rounds, callers, how, url=url)
+    print(f"{callers}, {how}: {found}; {found.exchanges}")
+    for answers in found.rounds:
+        successes = [count for (reason, _), count in answers.items() if reason == "OK"]
+        assert len(successes) == 1, answers  # byte for byte equal
+        assert {reason for reason, _ in answers} <= {"OK", "CODE_USED"}
+        assert callers == ONE_REQUEST or successes == [1]
+    assert found.exchanges[0] == rounds
     assert found.sessions == rounds
 
 

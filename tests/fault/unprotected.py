@@ -22,6 +22,7 @@ from wxauth_server.deadline import Deadline
 from wxauth_server.pools import BoundedPool, Pools
 from wxauth_server.store import opening
 from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.revocation_log import run_and_append
 from wxauth_server.store.sessions import SessionRecord
 from wxauth_server.store.shared_reads import SharedReads
 from wxauth_server.store.sqlite import SQLiteStore, SQLiteTransaction
@@ -42,6 +43,8 @@ IGNORED_REQUEST_ID = "ignored-request-id"
 NO_EXCHANGE_ROW = "no-exchange-row"
 #: Logs every caller in by itself, whoever else is at it with the same code.
 NO_SHARING = "no-sharing"
+#: Waits for PostgreSQL as long as its driver does.
+NO_WATCHDOG = "no-watchdog"
 
 #: What asyncio's default executor has on two cores.
 _DEFAULT_EXECUTOR_THREADS = 6
@@ -60,6 +63,7 @@ def without_protection(name: str) -> None:
         IGNORED_REQUEST_ID: _ignored_request_id,
         NO_EXCHANGE_ROW: _no_exchange_row,
         NO_SHARING: _no_sharing,
+        NO_WATCHDOG: _no_watchdog,
     }
     variants[name]()
 
@@ -83,7 +87,7 @@ def _one_pool() -> None:
     replace(
         Pools,
         "create",
-        lambda: Pools(
+        lambda **_: Pools(
             wechat=pool,
             wechat_calls=pool,
             readers=pool,
@@ -103,7 +107,7 @@ def _late_commit() -> None:
             with self._write_lock:
                 if not self._writer.conn.in_transaction:
                     self._writer.execute("BEGIN IMMEDIATE")
-                result = work(SQLiteTransaction(self._writer))
+                result = run_and_append(SQLiteTransaction(self._writer), work)
                 self._uncommitted += 1
                 if self._uncommitted % _WRITES_OF_A_COMMIT == 0:
                     self._writer.execute("COMMIT")
@@ -171,3 +175,9 @@ def _no_sharing() -> None:
             return await login()
 
     replace(login, "LoginsInFlight", RunsEachAlone)
+
+
+def _no_watchdog() -> None:
+    from wxauth_server.store.postgresql_connection import TimedConnection
+
+    del TimedConnection.wait

@@ -43,6 +43,7 @@ UNKNOWN = {"nobody", "wrong", "wrong admin.token", "ended", "revoked"}
 WHO: dict[str, set[str]] = {
     "/wxauth.v1.AuthService/Login": GATEWAYS,
     "/wxauth.v1.AuthService/ValidateSession": GATEWAYS | {"service"},
+    "/wxauth.v1.AuthService/BatchValidateSessions": GATEWAYS | {"service"},
     "/wxauth.v1.AuthService/Unbind": GATEWAYS,
     "/wxauth.v1.AuthService/Logout": GATEWAYS,
     "/wxauth.v1.AuthService/ListSessions": GATEWAYS,

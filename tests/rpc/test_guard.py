@@ -55,6 +55,9 @@ class _Faulty(AuthServiceServicer):
         self.left_s.append(deadline_of(context).left_s())
         return ValidateSessionResponse()
 
+    async def BatchValidateSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
     async def ListSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise AssertionError("not called")
 
@@ -121,7 +124,9 @@ def test_an_answer_that_is_none(stub: AuthServiceStub) -> None:
 @pytest.mark.parametrize(
     "message", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\x05ab"], ids=["tag", "utf-8", "short"]
 )
-@pytest.mark.parametrize("method", ["Login", "ValidateSession", "Unbind", "Logout"])
+@pytest.mark.parametrize(
+    "method", ["Login", "ValidateSession", "BatchValidateSessions", "Unbind", "Logout"]
+)
 def test_malformed_messages(channel: grpc.Channel, method: str, message: bytes) -> None:
     call: Any = channel.unary_unary(f"/wxauth.v1.AuthService/{method}", lambda _: message, None)
     refusal = refused(lambda: call(None, timeout=5))

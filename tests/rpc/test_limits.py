@@ -64,6 +64,9 @@ class _Servicer(AuthServiceServicer):
     async def Logout(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise AssertionError("not called")
 
+    async def BatchValidateSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise AssertionError("not called")
+
     async def ListSessions(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise AssertionError("not called")
 

@@ -66,6 +66,16 @@ def test_a_login_that_ends_well(server: RunningServer, snippet: Snippet) -> None
     assert moved.startswith("wxs_")
 
 
+def test_many_sessions(server: RunningServer, snippet: Snippet) -> None:
+    names = snippet("many-sessions")
+    ann, bob = server.bound("zhangsan"), server.bound("lisi")
+    live, other = (server.login(code=server.code(user)).session_id for user in (ann, bob))
+    names["auth"].logout(other)
+    users, gone = names["still_there"]({"a": live, "b": other, "c": "nonsense"})
+    assert users == {"a": "id-zhangsan"}
+    assert gone == {"b": "SESSION_REVOKED", "c": "SESSION_INVALID"}
+
+
 def test_own_sessions(server: RunningServer, snippet: Snippet) -> None:
     names = snippet("own-sessions")
     server.add_account("zhangsan", PASSWORD)

@@ -67,7 +67,9 @@ def store(path: Path, ring: KeyRing) -> Iterator[SQLiteStore]:
 
 def opened_with(path: Path) -> SQLiteStore:
     """The database, as a server opens it with the ring of the file."""
-    return open_store(load_configuration(store={"directory": path.parent}))[0]
+    store, _ = open_store(load_configuration(store={"directory": path.parent}))
+    assert isinstance(store, SQLiteStore)
+    return store
 
 
 def rotated(path: Path, purpose: Purpose = Purpose.SEAL) -> tuple[Key, KeyRing]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +13,10 @@ from wxauth_client.admission import Readiness
 from wxauth_client.aio_connection import AsyncConnection
 from wxauth_client.aio_sending import AsyncSender
 from wxauth_client.call import READY_TIMEOUT_S
-from wxauth_client.channel import (
-    DEFAULT_ADDRESS,
-    MAX_IN_FLIGHT,
-    Options,
-)
+from wxauth_client.channel import DEFAULT_ADDRESS, MAX_IN_FLIGHT, Options
 from wxauth_client.credentials import Credentials
+from wxauth_client.errors import WxauthError
+from wxauth_client.validation_batch import ValidationBatch
 from wxauth_client.values import (
     ClientInfo,
     DeletedAccount,
@@ -100,10 +99,23 @@ class AsyncAuthClient:
 
         With `app_id`, a session of another mini-program is SessionInvalid.
         """
-        return await self._sender.make(
-            lambda link: link.auth.ValidateSession,
-            session_calls.validate(session_id, app_id, timeout_s),
-        )
+        call = session_calls.validate(session_id, app_id, timeout_s)
+        return await self._sender.make(lambda link: link.auth.ValidateSession, call)
+
+    async def validate_sessions(
+        self, session_ids: Iterable[str], *, app_id: str = "", timeout_s: float | None = None
+    ) -> list[Session | WxauthError]:
+        """Say for each SessionId whose live session it is, in their order. 1 s for all.
+
+        Let in who has a Session: in place of it there is what `validate` would raise,
+        mostly a SessionDead. What the server cannot answer is raised, for all of them.
+        More than 1000 go in several calls, one after the other.
+        """
+        batch = ValidationBatch(session_ids, app_id, timeout_s)
+        for part in batch.parts():
+            found = await self._sender.make(lambda link: link.auth.BatchValidateSessions, part.call)
+            batch.put(part, found)
+        return batch.results
 
     async def unbind(
         self,
@@ -123,9 +135,8 @@ class AsyncAuthClient:
 
     async def logout(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """End a session. 2 s. A repetition is success."""
-        await self._sender.make(
-            lambda link: link.auth.Logout, session_calls.logout(session_id, timeout_s)
-        )
+        call = session_calls.logout(session_id, timeout_s)
+        await self._sender.make(lambda link: link.auth.Logout, call)
 
     async def list_sessions(
         self, session_id: str, *, timeout_s: float | None = None
@@ -194,27 +205,21 @@ class AsyncAuthClient:
         Raises CodeInvalid or CodeUsed: the user presses the button again. The
         code works once, so this is never retried.
         """
-        return await self._sender.make(
-            lambda link: link.wechat.GetPhoneNumber,
-            wechat_calls.phone_number(session_id, code, timeout_s),
-        )
+        call = wechat_calls.phone_number(session_id, code, timeout_s)
+        return await self._sender.make(lambda link: link.wechat.GetPhoneNumber, call)
 
     async def check_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Ask WeChat whether the session_key is still good. 4 s. Raises SessionKeyInvalid."""
-        await self._sender.make(
-            lambda link: link.wechat.CheckSessionKey,
-            wechat_calls.check_session_key(session_id, timeout_s),
-        )
+        call = wechat_calls.check_session_key(session_id, timeout_s)
+        await self._sender.make(lambda link: link.wechat.CheckSessionKey, call)
 
     async def reset_session_key(self, session_id: str, *, timeout_s: float | None = None) -> None:
         """Have WeChat replace the session_key. 4 s. Raises SessionKeyInvalid.
 
         What WeChat gave to the mini-program before no longer opens. Never retried.
         """
-        await self._sender.make(
-            lambda link: link.wechat.ResetSessionKey,
-            wechat_calls.reset_session_key(session_id, timeout_s),
-        )
+        call = wechat_calls.reset_session_key(session_id, timeout_s)
+        await self._sender.make(lambda link: link.wechat.ResetSessionKey, call)
 
     async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> bool:
         """Say whether the server serves and lets this client in. Raises nothing.

@@ -35,6 +35,7 @@ _SERVICE_CONFIG = {
             # very session that asks.
             "name": [
                 {"service": SERVICE, "method": "ValidateSession"},
+                {"service": SERVICE, "method": "BatchValidateSessions"},
                 {"service": SERVICE, "method": "ListSessions"},
                 {"service": WECHAT_SERVICE, "method": "DecryptUserData"},
                 {"service": WECHAT_SERVICE, "method": "VerifyUserData"},

@@ -1,4 +1,4 @@
-"""From the wire to our values and errors. The only place that reads protobuf.
+"""From the wire to our values and errors. Only here, and in reading_validations.py.
 
 An answer that cannot be one of wxauth's is a ProtocolError: an empty message
 of some foreign server must not pass for a live session.

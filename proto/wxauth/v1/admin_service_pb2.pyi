@@ -1207,7 +1207,7 @@ class EndSessionsResponse(_message.Message):
     MORE_FIELD_NUMBER: _builtins.int
     CONTINUE_TOKEN_FIELD_NUMBER: _builtins.int
     sessions_ended: _builtins.int
-    """How many ended by this call."""
+    """How many this call marked as ended."""
     more: _builtins.bool
     """True if there are more: repeat the call with `continue_token`."""
     continue_token: _builtins.str

@@ -294,8 +294,8 @@ class AdminServiceServicer:
 
     def EndSessions(self, request, context):
         """Ends sessions with the cause ADMIN: one, all of an account, or all of a
-        mini-program. The last goes through the sessions a little at a time: repeat
-        the call while `more` is true.
+        mini-program. The last refuses all of them at once, with the first call, and
+        marks them as ended a little at a time: repeat the call while `more` is true.
 
         Fails with
         - NOT_FOUND: there is no session with this handle, or no such account.

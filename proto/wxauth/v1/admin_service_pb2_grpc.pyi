@@ -140,8 +140,8 @@ class AdminServiceStub:
     """
     EndSessions: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EndSessionsRequest, _admin_service_pb2.EndSessionsResponse]
     """Ends sessions with the cause ADMIN: one, all of an account, or all of a
-    mini-program. The last goes through the sessions a little at a time: repeat
-    the call while `more` is true.
+    mini-program. The last refuses all of them at once, with the first call, and
+    marks them as ended a little at a time: repeat the call while `more` is true.
 
     Fails with
     - NOT_FOUND: there is no session with this handle, or no such account.
@@ -264,8 +264,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     EndSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EndSessionsRequest, _admin_service_pb2.EndSessionsResponse]  # type: ignore[assignment]
     """Ends sessions with the cause ADMIN: one, all of an account, or all of a
-    mini-program. The last goes through the sessions a little at a time: repeat
-    the call while `more` is true.
+    mini-program. The last refuses all of them at once, with the first call, and
+    marks them as ended a little at a time: repeat the call while `more` is true.
 
     Fails with
     - NOT_FOUND: there is no session with this handle, or no such account.
@@ -469,8 +469,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.EndSessionsResponse, _abc.Awaitable[_admin_service_pb2.EndSessionsResponse]]:
         """Ends sessions with the cause ADMIN: one, all of an account, or all of a
-        mini-program. The last goes through the sessions a little at a time: repeat
-        the call while `more` is true.
+        mini-program. The last refuses all of them at once, with the first call, and
+        marks them as ended a little at a time: repeat the call while `more` is true.
 
         Fails with
         - NOT_FOUND: there is no session with this handle, or no such account.

@@ -24,49 +24,62 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from wxauth.v1 import error_reason_pb2 as wxauth_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwxauth/v1/auth_service.proto\x12\twxauth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n\x07\x41\x63\x63ount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\"A\n\nClientInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\nuser_agent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\"\xaf\x01\n\x0cLoginRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\x12\n\nphone_code\x18\x05 \x01(\t\x12\x0e\n\x06rebind\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12%\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x15.wxauth.v1.ClientInfo\"\xcb\x01\n\rLoginResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x34\n\x10idle_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x61\x63\x63ount\x18\x04 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x11\n\tbound_now\x18\x05 \x01(\x08\"<\n\x16ValidateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\"\xd5\x02\n\x17ValidateSessionResponse\x12#\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x0e\n\x06openid\x18\x03 \x01(\t\x12\x0f\n\x07unionid\x18\x04 \x01(\t\x12\x16\n\x0esession_handle\x18\x05 \x01(\t\x12.\n\nlogin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10idle_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\treuse_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\rUnbindRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x12\x12\n\x08password\x18\x03 \x01(\tH\x00\x42\x07\n\x05proof\"m\n\x0eUnbindResponse\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x0e\n\x06openid\x18\x02 \x01(\t\x12#\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x16\n\x0esessions_ended\x18\x04 \x01(\x05\"#\n\rLogoutRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x10\n\x0eLogoutResponse\")\n\x13ListSessionsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xbe\x02\n\nOwnSession\x12\x16\n\x0esession_handle\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x0f\n\x07network\x18\x05 \x01(\t\x12.\n\nlogin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10idle_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.wxauth.v1.OwnSession\"B\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0esession_handle\x18\x02 \x01(\t\"\x17\n\x15RevokeSessionResponse\"W\n\x14\x44\x65leteAccountRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x12\x12\n\x08password\x18\x03 \x01(\tH\x00\x42\x07\n\x05proof\"l\n\x15\x44\x65leteAccountResponse\x12#\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x16\n\x0e\x62indings_ended\x18\x02 \x01(\x05\x12\x16\n\x0esessions_ended\x18\x03 \x01(\x05\x32\x9a\x04\n\x0b\x41uthService\x12:\n\x05Login\x12\x17.wxauth.v1.LoginRequest\x1a\x18.wxauth.v1.LoginResponse\x12X\n\x0fValidateSession\x12!.wxauth.v1.ValidateSessionRequest\x1a\".wxauth.v1.ValidateSessionResponse\x12=\n\x06Unbind\x12\x18.wxauth.v1.UnbindRequest\x1a\x19.wxauth.v1.UnbindResponse\x12=\n\x06Logout\x12\x18.wxauth.v1.LogoutRequest\x1a\x19.wxauth.v1.LogoutResponse\x12O\n\x0cListSessions\x12\x1e.wxauth.v1.ListSessionsRequest\x1a\x1f.wxauth.v1.ListSessionsResponse\x12R\n\rRevokeSession\x12\x1f.wxauth.v1.RevokeSessionRequest\x1a .wxauth.v1.RevokeSessionResponse\x12R\n\rDeleteAccount\x12\x1f.wxauth.v1.DeleteAccountRequest\x1a .wxauth.v1.DeleteAccountResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwxauth/v1/auth_service.proto\x12\twxauth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cwxauth/v1/error_reason.proto\"M\n\x07\x41\x63\x63ount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\"A\n\nClientInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\nuser_agent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\"\xaf\x01\n\x0cLoginRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\x12\n\nphone_code\x18\x05 \x01(\t\x12\x0e\n\x06rebind\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12%\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x15.wxauth.v1.ClientInfo\"\xcb\x01\n\rLoginResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x34\n\x10idle_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x61\x63\x63ount\x18\x04 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x11\n\tbound_now\x18\x05 \x01(\x08\"<\n\x16ValidateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\"\xd5\x02\n\x17ValidateSessionResponse\x12#\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x0e\n\x06openid\x18\x03 \x01(\t\x12\x0f\n\x07unionid\x18\x04 \x01(\t\x12\x16\n\x0esession_handle\x18\x05 \x01(\t\x12.\n\nlogin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10idle_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\treuse_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x1c\x42\x61tchValidateSessionsRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\"N\n\x1d\x42\x61tchValidateSessionsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.wxauth.v1.SessionValidation\"\x82\x01\n\x11SessionValidation\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\".wxauth.v1.ValidateSessionResponseH\x00\x12,\n\x07refusal\x18\x02 \x01(\x0b\x32\x19.wxauth.v1.SessionRefusalH\x00\x42\x08\n\x06result\"\xa4\x01\n\x0eSessionRefusal\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.wxauth.v1.ErrorReason\x12\x39\n\x08metadata\x18\x02 \x03(\x0b\x32\'.wxauth.v1.SessionRefusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\rUnbindRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x12\x12\n\x08password\x18\x03 \x01(\tH\x00\x42\x07\n\x05proof\"m\n\x0eUnbindResponse\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x0e\n\x06openid\x18\x02 \x01(\t\x12#\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x16\n\x0esessions_ended\x18\x04 \x01(\x05\"#\n\rLogoutRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x10\n\x0eLogoutResponse\")\n\x13ListSessionsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xbe\x02\n\nOwnSession\x12\x16\n\x0esession_handle\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x0f\n\x07network\x18\x05 \x01(\t\x12.\n\nlogin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10idle_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14\x61\x62solute_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.wxauth.v1.OwnSession\"B\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0esession_handle\x18\x02 \x01(\t\"\x17\n\x15RevokeSessionResponse\"W\n\x14\x44\x65leteAccountRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x12\x12\n\x08password\x18\x03 \x01(\tH\x00\x42\x07\n\x05proof\"l\n\x15\x44\x65leteAccountResponse\x12#\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x12.wxauth.v1.Account\x12\x16\n\x0e\x62indings_ended\x18\x02 \x01(\x05\x12\x16\n\x0esessions_ended\x18\x03 \x01(\x05\x32\x86\x05\n\x0b\x41uthService\x12:\n\x05Login\x12\x17.wxauth.v1.LoginRequest\x1a\x18.wxauth.v1.LoginResponse\x12X\n\x0fValidateSession\x12!.wxauth.v1.ValidateSessionRequest\x1a\".wxauth.v1.ValidateSessionResponse\x12j\n\x15\x42\x61tchValidateSessions\x12\'.wxauth.v1.BatchValidateSessionsRequest\x1a(.wxauth.v1.BatchValidateSessionsResponse\x12=\n\x06Unbind\x12\x18.wxauth.v1.UnbindRequest\x1a\x19.wxauth.v1.UnbindResponse\x12=\n\x06Logout\x12\x18.wxauth.v1.LogoutRequest\x1a\x19.wxauth.v1.LogoutResponse\x12O\n\x0cListSessions\x12\x1e.wxauth.v1.ListSessionsRequest\x1a\x1f.wxauth.v1.ListSessionsResponse\x12R\n\rRevokeSession\x12\x1f.wxauth.v1.RevokeSessionRequest\x1a .wxauth.v1.RevokeSessionResponse\x12R\n\rDeleteAccount\x12\x1f.wxauth.v1.DeleteAccountRequest\x1a .wxauth.v1.DeleteAccountResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wxauth.v1.auth_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCOUNT']._serialized_start=108
-  _globals['_ACCOUNT']._serialized_end=185
-  _globals['_CLIENTINFO']._serialized_start=187
-  _globals['_CLIENTINFO']._serialized_end=252
-  _globals['_LOGINREQUEST']._serialized_start=255
-  _globals['_LOGINREQUEST']._serialized_end=430
-  _globals['_LOGINRESPONSE']._serialized_start=433
-  _globals['_LOGINRESPONSE']._serialized_end=636
-  _globals['_VALIDATESESSIONREQUEST']._serialized_start=638
-  _globals['_VALIDATESESSIONREQUEST']._serialized_end=698
-  _globals['_VALIDATESESSIONRESPONSE']._serialized_start=701
-  _globals['_VALIDATESESSIONRESPONSE']._serialized_end=1042
-  _globals['_UNBINDREQUEST']._serialized_start=1044
-  _globals['_UNBINDREQUEST']._serialized_end=1124
-  _globals['_UNBINDRESPONSE']._serialized_start=1126
-  _globals['_UNBINDRESPONSE']._serialized_end=1235
-  _globals['_LOGOUTREQUEST']._serialized_start=1237
-  _globals['_LOGOUTREQUEST']._serialized_end=1272
-  _globals['_LOGOUTRESPONSE']._serialized_start=1274
-  _globals['_LOGOUTRESPONSE']._serialized_end=1290
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1292
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1333
-  _globals['_OWNSESSION']._serialized_start=1336
-  _globals['_OWNSESSION']._serialized_end=1654
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1656
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1719
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1721
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1787
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1789
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1812
-  _globals['_DELETEACCOUNTREQUEST']._serialized_start=1814
-  _globals['_DELETEACCOUNTREQUEST']._serialized_end=1901
-  _globals['_DELETEACCOUNTRESPONSE']._serialized_start=1903
-  _globals['_DELETEACCOUNTRESPONSE']._serialized_end=2011
-  _globals['_AUTHSERVICE']._serialized_start=2014
-  _globals['_AUTHSERVICE']._serialized_end=2552
+  _globals['_SESSIONREFUSAL_METADATAENTRY']._loaded_options = None
+  _globals['_SESSIONREFUSAL_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ACCOUNT']._serialized_start=138
+  _globals['_ACCOUNT']._serialized_end=215
+  _globals['_CLIENTINFO']._serialized_start=217
+  _globals['_CLIENTINFO']._serialized_end=282
+  _globals['_LOGINREQUEST']._serialized_start=285
+  _globals['_LOGINREQUEST']._serialized_end=460
+  _globals['_LOGINRESPONSE']._serialized_start=463
+  _globals['_LOGINRESPONSE']._serialized_end=666
+  _globals['_VALIDATESESSIONREQUEST']._serialized_start=668
+  _globals['_VALIDATESESSIONREQUEST']._serialized_end=728
+  _globals['_VALIDATESESSIONRESPONSE']._serialized_start=731
+  _globals['_VALIDATESESSIONRESPONSE']._serialized_end=1072
+  _globals['_BATCHVALIDATESESSIONSREQUEST']._serialized_start=1074
+  _globals['_BATCHVALIDATESESSIONSREQUEST']._serialized_end=1141
+  _globals['_BATCHVALIDATESESSIONSRESPONSE']._serialized_start=1143
+  _globals['_BATCHVALIDATESESSIONSRESPONSE']._serialized_end=1221
+  _globals['_SESSIONVALIDATION']._serialized_start=1224
+  _globals['_SESSIONVALIDATION']._serialized_end=1354
+  _globals['_SESSIONREFUSAL']._serialized_start=1357
+  _globals['_SESSIONREFUSAL']._serialized_end=1521
+  _globals['_SESSIONREFUSAL_METADATAENTRY']._serialized_start=1474
+  _globals['_SESSIONREFUSAL_METADATAENTRY']._serialized_end=1521
+  _globals['_UNBINDREQUEST']._serialized_start=1523
+  _globals['_UNBINDREQUEST']._serialized_end=1603
+  _globals['_UNBINDRESPONSE']._serialized_start=1605
+  _globals['_UNBINDRESPONSE']._serialized_end=1714
+  _globals['_LOGOUTREQUEST']._serialized_start=1716
+  _globals['_LOGOUTREQUEST']._serialized_end=1751
+  _globals['_LOGOUTRESPONSE']._serialized_start=1753
+  _globals['_LOGOUTRESPONSE']._serialized_end=1769
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1771
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1812
+  _globals['_OWNSESSION']._serialized_start=1815
+  _globals['_OWNSESSION']._serialized_end=2133
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2135
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2198
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=2200
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=2266
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=2268
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=2291
+  _globals['_DELETEACCOUNTREQUEST']._serialized_start=2293
+  _globals['_DELETEACCOUNTREQUEST']._serialized_end=2380
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_start=2382
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_end=2490
+  _globals['_AUTHSERVICE']._serialized_start=2493
+  _globals['_AUTHSERVICE']._serialized_end=3139
 # @@protoc_insertion_point(module_scope)

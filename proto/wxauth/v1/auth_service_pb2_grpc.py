@@ -28,10 +28,10 @@ if _version_not_supported:
 class AuthServiceStub:
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -56,6 +56,11 @@ class AuthServiceStub:
                 '/wxauth.v1.AuthService/ValidateSession',
                 request_serializer=wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionRequest.SerializeToString,
                 response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionResponse.FromString,
+                _registered_method=True)
+        self.BatchValidateSessions = channel.unary_unary(
+                '/wxauth.v1.AuthService/BatchValidateSessions',
+                request_serializer=wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsRequest.SerializeToString,
+                response_deserializer=wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsResponse.FromString,
                 _registered_method=True)
         self.Unbind = channel.unary_unary(
                 '/wxauth.v1.AuthService/Unbind',
@@ -87,10 +92,10 @@ class AuthServiceStub:
 class AuthServiceServicer:
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -137,6 +142,20 @@ class AuthServiceServicer:
         Fails with
         - SESSION_INVALID: malformed, never issued, or of another mini-program;
         - SESSION_EXPIRED, SESSION_REVOKED: metadata says why;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchValidateSessions(self, request, context):
+        """Step 7 for up to 1000 SessionIds at a time. For each of them what
+        ValidateSession answers, in the order of the request: the session if it is
+        live, else why it is not. Here a dead session is an entry and no error of the
+        call: look at `result` of every entry. Safe to repeat.
+
+        Fails, for all of them, with
+        - REQUEST_INVALID: no session_ids, more than 1000, or a malformed `app_id`;
         - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -234,6 +253,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionRequest.FromString,
                     response_serializer=wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionResponse.SerializeToString,
             ),
+            'BatchValidateSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchValidateSessions,
+                    request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsRequest.FromString,
+                    response_serializer=wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsResponse.SerializeToString,
+            ),
             'Unbind': grpc.unary_unary_rpc_method_handler(
                     servicer.Unbind,
                     request_deserializer=wxauth_dot_v1_dot_auth__service__pb2.UnbindRequest.FromString,
@@ -270,10 +294,10 @@ def add_AuthServiceServicer_to_server(servicer, server):
 class AuthService:
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -327,6 +351,33 @@ class AuthService:
             '/wxauth.v1.AuthService/ValidateSession',
             wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionRequest.SerializeToString,
             wxauth_dot_v1_dot_auth__service__pb2.ValidateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchValidateSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wxauth.v1.AuthService/BatchValidateSessions',
+            wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsRequest.SerializeToString,
+            wxauth_dot_v1_dot_auth__service__pb2.BatchValidateSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

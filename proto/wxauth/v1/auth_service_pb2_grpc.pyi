@@ -29,10 +29,10 @@ GRPC_VERSION: str
 class AuthServiceStub:
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -79,6 +79,16 @@ class AuthServiceStub:
     Fails with
     - SESSION_INVALID: malformed, never issued, or of another mini-program;
     - SESSION_EXPIRED, SESSION_REVOKED: metadata says why;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    BatchValidateSessions: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.BatchValidateSessionsRequest, _auth_service_pb2.BatchValidateSessionsResponse]
+    """Step 7 for up to 1000 SessionIds at a time. For each of them what
+    ValidateSession answers, in the order of the request: the session if it is
+    live, else why it is not. Here a dead session is an entry and no error of the
+    call: look at `result` of every entry. Safe to repeat.
+
+    Fails, for all of them, with
+    - REQUEST_INVALID: no session_ids, more than 1000, or a malformed `app_id`;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
     """
     Unbind: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UnbindRequest, _auth_service_pb2.UnbindResponse]
@@ -144,10 +154,10 @@ class AuthServiceStub:
 class AuthServiceAsyncStub(AuthServiceStub):
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -191,6 +201,16 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Fails with
     - SESSION_INVALID: malformed, never issued, or of another mini-program;
     - SESSION_EXPIRED, SESSION_REVOKED: metadata says why;
+    - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+    """
+    BatchValidateSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.BatchValidateSessionsRequest, _auth_service_pb2.BatchValidateSessionsResponse]  # type: ignore[assignment]
+    """Step 7 for up to 1000 SessionIds at a time. For each of them what
+    ValidateSession answers, in the order of the request: the session if it is
+    live, else why it is not. Here a dead session is an entry and no error of the
+    call: look at `result` of every entry. Safe to repeat.
+
+    Fails, for all of them, with
+    - REQUEST_INVALID: no session_ids, more than 1000, or a malformed `app_id`;
     - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
     """
     Unbind: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UnbindRequest, _auth_service_pb2.UnbindResponse]  # type: ignore[assignment]
@@ -255,10 +275,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Logs WeChat users in and answers whose session a SessionId is.
 
-    For callers of the role `gateway`; ValidateSession for those of `service` too. A
-    caller proves itself by `authorization: Bearer <token>` in the metadata of each
-    call, or by its certificate. A server on loopback asks for that only if it is
-    configured so.
+    For callers of the role `gateway`; ValidateSession and BatchValidateSessions for
+    those of `service` too. A caller proves itself by `authorization: Bearer <token>`
+    in the metadata of each call, or by its certificate. A server on loopback asks for
+    that only if it is configured so.
 
     Text fields hold valid UTF-8 without NUL. An empty text field is an absent
     one. Any method can also fail with
@@ -312,6 +332,22 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with
         - SESSION_INVALID: malformed, never issued, or of another mini-program;
         - SESSION_EXPIRED, SESSION_REVOKED: metadata says why;
+        - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchValidateSessions(
+        self,
+        request: _auth_service_pb2.BatchValidateSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.BatchValidateSessionsResponse, _abc.Awaitable[_auth_service_pb2.BatchValidateSessionsResponse]]:
+        """Step 7 for up to 1000 SessionIds at a time. For each of them what
+        ValidateSession answers, in the order of the request: the session if it is
+        live, else why it is not. Here a dead session is an entry and no error of the
+        call: look at `result` of every entry. Safe to repeat.
+
+        Fails, for all of them, with
+        - REQUEST_INVALID: no session_ids, more than 1000, or a malformed `app_id`;
         - OVERLOADED, STORE_UNAVAILABLE: wait as RetryInfo says.
         """
 

@@ -39,16 +39,12 @@ from wxauth_server.store.bindings import (
     insert_binding,
     lock_binding,
 )
+from wxauth_server.store.ended_sessions import end_sessions_of_wechat_user
 from wxauth_server.store.exchanges import ExchangeRecord
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.keys import note_key_in_use
 from wxauth_server.store.mirrored_accounts import note_account
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_sessions_of_wechat_user,
-    update_unionid,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord, update_unionid
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,10 @@ from wxauth_server.store.accounts import AccountRecord, lock_enabled_account
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.deleted_accounts import delete_account
 from wxauth_server.store.departures import delete_bindings_of_account, note_departures
+from wxauth_server.store.ended_sessions import end_sessions_of_account
 from wxauth_server.store.interface import Transaction
 from wxauth_server.store.own_sessions import sessions_not_ended
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_sessions_of_account,
-    read_session,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord, read_session
 from wxauth_server.store.throttles import unlock_name
 
 #: Rows that get pseudonyms at once, sessions and audit events: some 10 ms. What is

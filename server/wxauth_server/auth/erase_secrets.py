@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from wxauth_server.apps import App, Apps
 from wxauth_server.clock import Clock
@@ -25,6 +26,9 @@ INTERVAL_S = 30.0
 #: one round; of the session_keys of an app so many are looked at in each, so that a
 #: million WeChat users take 4 hours. A logout or an unbind erases at once by itself.
 ROWS_AT_ONCE = 2_000
+#: session_keys erased in one transaction: on PostgreSQL each is a way there and back,
+#: and logins of those users wait.
+ERASED_AT_ONCE = 200
 
 
 class SecretEraser:
@@ -84,11 +88,9 @@ class SecretEraser:
         )
         self._after[app.app_id] = found[-1][0] if len(found) == ROWS_AT_ONCE else ""
         without = [openid for openid, live in found if not live]
-        if not without:
-            return
 
-        def transaction(tx: Transaction) -> None:
-            for openid in without:  # looked at again: they may have logged in meanwhile
+        def transaction(tx: Transaction, openids: list[str]) -> None:
+            for openid in openids:  # looked at again: they may have logged in meanwhile
                 erase_session_key_without_session(
                     tx,
                     app.app_id,
@@ -98,4 +100,6 @@ class SecretEraser:
                     now_ms=now_ms,
                 )
 
-        await self._pools.writer.run(self._store.write, transaction)
+        for begin in range(0, len(without), ERASED_AT_ONCE):
+            batch = partial(transaction, openids=without[begin : begin + ERASED_AT_ONCE])
+            await self._pools.writer.run(self._store.write, batch)

@@ -222,6 +222,8 @@ class LoginFinisher:
         except ConfirmationNeeded:  # the user has left meanwhile
             await self._verifier.give_up(guess)
             return Changed()
+        except StoreUnavailable:  # it would not take that back either; it lapses by itself
+            raise
         except (AuthError, Overtaken):
             await self._verifier.give_up(guess)
             raise

@@ -20,7 +20,7 @@ log = logging.getLogger("wxauth.store")
 #: Seconds between two flushes. Small against every idle limit (60 s or more).
 FLUSH_INTERVAL_S = 1.0
 #: Sessions of one transaction, so that a login never waits long behind it.
-_AT_ONCE = 500
+_AT_ONCE = 50
 
 
 class LastSeen:
@@ -51,7 +51,9 @@ class LastSeen:
         """Write everything that is due now. A failure is logged; what failed stays due."""
         while self._due:
             batch = dict(list(self._due.items())[:_AT_ONCE])
-            seen = [(digest, seen_at, idle) for digest, (seen_at, idle) in batch.items()]
+            # In one order, so that servers that share a database wait for each other's rows
+            # and never in a circle.
+            seen = sorted((digest, seen_at, idle) for digest, (seen_at, idle) in batch.items())
             try:
                 await self._writer_pool.run(
                     self._store.write, lambda tx, seen=seen: touch_sessions(tx, seen)

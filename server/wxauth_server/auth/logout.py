@@ -7,9 +7,10 @@ from wxauth_server.clock import Clock
 from wxauth_server.errors import SessionRevoked
 from wxauth_server.pools import BoundedPool
 from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.session_keys import erase_session_key_without_session
-from wxauth_server.store.sessions import Cause, end_session, read_session
+from wxauth_server.store.sessions import Cause, read_session
 
 
 class LogoutFlow:

@@ -21,16 +21,16 @@ from wxauth_server.store.bindings import (
     forbid_sibling_login,
     lock_binding,
 )
-from wxauth_server.store.ended_sessions import end_sessions_but, end_some_sessions_of_app
+from wxauth_server.store.ended_sessions import (
+    end_session,
+    end_sessions_but,
+    end_sessions_of_wechat_user,
+    end_some_sessions_of_app,
+)
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.own_sessions import find_session_by_handle
 from wxauth_server.store.session_keys import erase_session_key_without_session
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_session,
-    end_sessions_of_wechat_user,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord
 
 #: Sessions of one transaction: 0.1 s in a table of a million (measured), so that logins
 #: write in between.
@@ -47,7 +47,7 @@ class BindingEnded:
 
 @dataclass(frozen=True)
 class SomeEnded:
-    """How many live sessions of an app ended, and whether there are more to end."""
+    """How many live sessions of an app were marked as ended, and whether there are more."""
 
     sessions_ended: int
     more: bool
@@ -154,7 +154,11 @@ class SessionManager:
         return self._store.write(transaction)
 
     def end_some_of_app(self, app_id: str, *, begun_by_ms: int, origin: Origin = HERE) -> SomeEnded:
-        """End up to ENDED_AT_ONCE sessions of an app that began by a time."""
+        """End all sessions of an app that began by a time; mark ENDED_AT_ONCE of them.
+
+        None of them is live from now on. Those that are marked are counted; what is left
+        to mark is marked by the next calls, or by the purge.
+        """
         now_ms = self._clock.now_ms()
 
         def transaction(tx: Transaction) -> SomeEnded:

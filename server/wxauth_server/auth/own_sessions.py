@@ -10,10 +10,11 @@ from wxauth_server.clock import Clock
 from wxauth_server.errors import RequestInvalid, SessionExpired, SessionRevoked
 from wxauth_server.pools import Pools
 from wxauth_server.store.audit import Event, record_event
+from wxauth_server.store.ended_sessions import end_session
 from wxauth_server.store.interface import Store, Transaction
 from wxauth_server.store.own_sessions import find_session_by_handle, list_own_sessions
 from wxauth_server.store.session_keys import erase_session_key_without_session
-from wxauth_server.store.sessions import Cause, end_session, read_session
+from wxauth_server.store.sessions import Cause, read_session
 
 #: As the contract has it.
 MOST_LISTED = 100

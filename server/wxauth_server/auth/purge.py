@@ -15,7 +15,14 @@ from wxauth_server.clock import Clock
 from wxauth_server.errors import AuthError
 from wxauth_server.pools import Pools
 from wxauth_server.store.interface import Store, Transaction
-from wxauth_server.store.purge import delete_sessions, forget_events, next_old_sessions
+from wxauth_server.store.purge import (
+    apps_with_ended_sessions,
+    delete_sessions,
+    finish_end_of_app,
+    forget_events,
+    forget_revocations,
+    next_old_sessions,
+)
 from wxauth_server.store.throttles import forget_throttles
 
 log = logging.getLogger("wxauth.server")
@@ -27,6 +34,13 @@ _DAY_MS = 86_400_000
 DEAD_SESSION_KEPT_MS = 7 * _DAY_MS
 #: The absolute limit of apps that are no longer configured: the longest there can be.
 LONGEST_ABSOLUTE_MS = 365 * _DAY_MS
+#: How long the revocation log keeps an entry, for those who come back and read on
+#: (design.md section 6).
+REVOCATION_KEPT_MS = 3_600_000
+#: How long an operator who ends all sessions of an app is left to it; a login that was
+#: under way at that moment has long been stored or given up. The clocks of servers that
+#: share a database differ by far less.
+END_OF_APP_LEFT_MS = 60_000
 #: Seconds between two rounds.
 INTERVAL_S = 60.0
 #: Rows of one transaction, so that logins write in between. To delete a session takes
@@ -77,7 +91,12 @@ class Purger:
             "traces of users who left",
             partial(erase_traces, pseudonyms=self._pseudonyms, now_ms=now_ms, limit=ROWS_AT_ONCE),
         )
+        await self._finish_ends_of_apps(now_ms)
         await self._purge_sessions(now_ms)
+        await self._in_batches(
+            "revocations",
+            partial(forget_revocations, before_ms=now_ms - REVOCATION_KEPT_MS, limit=ROWS_AT_ONCE),
+        )
         for of_names, kept_ms in ((False, FORGET_USER_MS), (True, FORGET_NAME_MS)):
             await self._in_batches(
                 "failures on names" if of_names else "failures of users",
@@ -115,6 +134,18 @@ class Purger:
                     break
         finally:
             _tell(kind, purged)
+
+    async def _finish_ends_of_apps(self, now_ms: int) -> None:
+        # An operator's command may have been stopped half-way.
+        app_ids = await self._pools.readers.run(
+            self._store.read,
+            partial(apps_with_ended_sessions, now_ms=now_ms, left_ms=END_OF_APP_LEFT_MS),
+        )
+        for app_id in app_ids:
+            await self._in_batches(
+                "ends of sessions",
+                partial(finish_end_of_app, app_id=app_id, limit=ROWS_AT_ONCE),
+            )
 
     async def _purge_sessions(self, now_ms: int) -> None:
         # A reader looks, by login: apps have limits of their own, and the writer would

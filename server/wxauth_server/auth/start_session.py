@@ -15,8 +15,9 @@ from wxauth_server.session_id import (
 )
 from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.audit import Event
+from wxauth_server.store.ended_sessions import end_surplus_sessions
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import SessionRecord, end_surplus_sessions, insert_session
+from wxauth_server.store.sessions import SessionRecord, insert_session
 
 
 class Overtaken(Exception):

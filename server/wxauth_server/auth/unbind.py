@@ -10,13 +10,9 @@ from wxauth_server.deadline import Deadline
 from wxauth_server.errors import SessionRevoked
 from wxauth_server.store.audit import Event, record_event
 from wxauth_server.store.bindings import delete_binding, forbid_sibling_login, lock_binding
+from wxauth_server.store.ended_sessions import end_sessions_of_wechat_user
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import (
-    Cause,
-    SessionRecord,
-    end_sessions_of_wechat_user,
-    read_session,
-)
+from wxauth_server.store.sessions import Cause, SessionRecord, read_session
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ class SessionValidator:
     def __init__(
         self, *, apps: Apps, reads: SharedReads, last_seen: LastSeen, clock: Clock
     ) -> None:
+        self.reads = reads
         self._apps = apps
-        self._reads = reads
         self._last_seen = last_seen
         self._clock = clock
 
@@ -43,7 +43,13 @@ class SessionValidator:
         digest = session_digest(session_id)
         if digest is None:
             raise SessionInvalid
-        record = await self._reads.read(digest)
+        return self.judge(digest, await self.reads.read(digest), app_id)
+
+    def judge(self, digest: bytes, record: SessionRecord | None, app_id: str) -> LiveSession:
+        """The session that was read for a digest, as `validate` answers it.
+
+        Raises: SessionInvalid, SessionExpired, SessionRevoked.
+        """
         if record is None or (app_id and record.app_id != app_id):
             raise SessionInvalid
         app = self._apps.get(record.app_id)

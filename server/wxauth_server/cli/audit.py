@@ -39,6 +39,11 @@ app = typer.Typer(help="Who did what when: the log of decisions.", no_args_is_he
 FOLLOW_INTERVAL_S = 0.5
 #: The largest page: what an export holds in memory at a time.
 PAGE = 500
+#: So many ids back is looked for events that come late: on PostgreSQL an event has its id
+#: before its transaction ends, and others with larger ids may be seen before it.
+LATE_IDS = 500
+#: So long after the newest event, seconds; more than a transaction takes.
+LATE_S = 10.0
 
 
 @app.command()
@@ -206,18 +211,26 @@ def _follow(
     request = ListAuditEventsRequest()
     request.CopyFrom(wanted)
     request.oldest_first = True
+    request.after_id = max(0, seen_to - LATE_IDS)
+    seen = {event.id for event in _events(admin, request, PAGE) if event.id <= seen_to}
+    until_s = 0.0
     failing = False
     while True:
         pause_s = FOLLOW_INTERVAL_S
         try:
-            # Asked for first, so that nothing that is not wanted is read twice.
+            # Asked for first, so that nothing that is not wanted is read again and again.
             newest = _newest_id(admin)
             if newest > seen_to:
-                request.after_id = seen_to
+                until_s = time.monotonic() + LATE_S
+            if time.monotonic() < until_s:
+                request.after_id = max(0, seen_to - LATE_IDS)
                 for event in _events(admin, request, PAGE):
-                    show(event)
-                    seen_to = event.id
+                    if event.id not in seen:
+                        show(event)
+                        seen.add(event.id)
+                        seen_to = max(seen_to, event.id)
                 seen_to = max(seen_to, newest)
+                seen = {number for number in seen if number > seen_to - LATE_IDS}
                 sys.stdout.flush()
             failing = False
         except CommandFailed as error:  # such as a server that restarts

@@ -17,10 +17,12 @@ from wxauth_server.cli import (
     audit,
     bindings,
     callers,
+    copy,
     dev,
     dev_ca,
     doctor,
     keys,
+    migrate,
     sandbox,
     serve,
     sessions,
@@ -101,6 +103,8 @@ app.add_typer(sessions.app, name="sessions", rich_help_panel="Manage")
 app.add_typer(audit.app, name="audit", rich_help_panel="Manage")
 app.add_typer(callers.app, name="callers", rich_help_panel="Manage")
 app.add_typer(keys.app, name="keys", rich_help_panel="Manage")
+app.command(rich_help_panel="Manage")(migrate.migrate)
+app.command(rich_help_panel="Manage")(copy.copy)
 app.command(rich_help_panel="Manage")(doctor.doctor)
 
 

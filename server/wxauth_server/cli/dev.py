@@ -22,7 +22,8 @@ from wxauth_server.cli.tour import Addresses, print_tour
 from wxauth_server.config import SANDBOX_LISTEN, Configuration, load_configuration
 from wxauth_server.keyring import FILE_NAME as KEYRING_NAME
 from wxauth_server.server_lock import only_server
-from wxauth_server.settings import GrpcSettings, StoreSettings, WeChatSettings
+from wxauth_server.settings import GrpcSettings, WeChatSettings
+from wxauth_server.store.settings import StoreSettings
 
 log = logging.getLogger("wxauth.command")
 
@@ -74,7 +75,8 @@ def dev(
 def _configuration(grpc: str, http: str, data: Path) -> Configuration:
     """The demo, plaintext and without callers, whatever is configured for the real thing."""
     return load_configuration(
-        store={"directory": data},
+        # Always SQLite: a trial leaves nothing in a database that others use.
+        store={"directory": data, "url": None, "url_file": None},
         keyring={"file": data / KEYRING_NAME},
         callers={"file": data / CALLERS_NAME},
         grpc={

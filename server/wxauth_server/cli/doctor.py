@@ -45,7 +45,9 @@ def doctor(
     data: DataDirectory = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Connect to nothing: neither server, WeChat nor sources."),
+        typer.Option(
+            "--offline", help="Connect to nothing: no server, PostgreSQL, WeChat or source."
+        ),
     ] = False,
     as_json: JsonObject = False,
 ) -> None:

@@ -16,6 +16,8 @@ from wxauth_server.cli.import_at_server import ServerImport
 from wxauth_server.cli.options import database_exists, load, require_database
 from wxauth_server.clock import SystemClock
 from wxauth_server.store.audit import Actor
+from wxauth_server.store.interface import Store
+from wxauth_server.store.opening import open_database
 from wxauth_server.store.sqlite import SQLiteStore, SQLiteTransaction
 
 T = TypeVar("T")
@@ -30,14 +32,14 @@ def import_destination(
     *,
     dry_run: bool,
 ) -> Iterator[ImportBatch]:
-    """An import at a server, or else into the data directory, which may make a database there.
+    """An import at a server, or else into the database, which may be made in the data directory.
 
     With `dry_run` nothing is made. Needs no key ring of its own: hashes are taken
     over, not made. Raises: CommandFailed, AdminRefused, StoreUnusable, StoreTooNew.
     """
     with contextlib.ExitStack() as stack:
 
-        def at(store: SQLiteStore) -> AccountImporter:
+        def at(store: Store) -> AccountImporter:
             stack.callback(store.close)
             return AccountImporter(store, SystemClock(), actor=Actor.COMMAND)
 
@@ -54,7 +56,11 @@ def import_destination(
                     require_database(configuration)
                 if scratch is not None:
                     directory = scratch / "empty"
-            import_batch = at(_PatientStore(directory)).import_batch
+            if configuration.store.is_postgresql:
+                store = open_database(configuration.store)
+            else:
+                store = _PatientStore(directory)
+            import_batch = at(store).import_batch
         else:
             admin = stack.enter_context(connect_admin(config, data, server, token_file))
             import_batch = ServerImport(admin)

@@ -241,7 +241,7 @@ def _refuse_other_ring(configuration: Configuration) -> None:
         keys = store.write(needed)
     if keys:
         raise CommandFailed(
-            f"the database in {configuration.store.directory} needs the keys {', '.join(keys)}: "
+            f"the database {configuration.store.place} needs the keys {', '.join(keys)}: "
             "put back the key ring that was in use with it"
         )
 

@@ -11,7 +11,9 @@ import typer
 
 from wxauth_server.cli.output import CommandFailed
 from wxauth_server.config import Configuration, load_configuration
-from wxauth_server.store.sqlite import DATABASE_NAME, SQLiteStore
+from wxauth_server.store.interface import Store
+from wxauth_server.store.opening import open_database
+from wxauth_server.store.sqlite import DATABASE_NAME
 
 ConfigFile = Annotated[
     Path | None,
@@ -29,7 +31,8 @@ DataDirectory = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Directory of the database. Default: store.directory of the configuration, .wxauth.",
+        help="Directory of the database, and of what else a server has for itself. Default: "
+        "store.directory of the configuration, .wxauth.",
         show_default=False,
     ),
 ]
@@ -67,10 +70,13 @@ def load(
 
 
 def database_exists(configuration: Configuration) -> bool:
-    """Whether the data directory holds a database.
+    """Whether the data directory holds a database; true for PostgreSQL.
 
+    There nothing makes one by itself, and whoever opens it says what is missing.
     Raises: CommandFailed when that cannot be seen.
     """
+    if configuration.store.is_postgresql:
+        return True
     try:
         (configuration.store.directory / DATABASE_NAME).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -92,13 +98,13 @@ def require_database(configuration: Configuration) -> None:
 
 
 @contextlib.contextmanager
-def existing_store(configuration: Configuration) -> Iterator[SQLiteStore]:
+def existing_store(configuration: Configuration) -> Iterator[Store]:
     """The database, open, without the key ring. A server may be running on it.
 
     Raises: CommandFailed when there is none; StoreUnusable, StoreTooNew.
     """
     require_database(configuration)
-    store = SQLiteStore(configuration.store.directory)
+    store = open_database(configuration.store)
     try:
         yield store
     finally:

@@ -49,13 +49,6 @@ def check_account_sources(installation: Installation) -> Iterator[Finding]:
 
 
 def _look(settings: AccountSourceSettings) -> Finding:
-    if isinstance(settings, HttpSourceSettings):
-        files = [settings.key_file, settings.ca_file]
-    else:
-        files = [settings.url_file]
-    for file in files:
-        if is_special(file):
-            return skipped(_CHECK, f"{settings.name}: {file} is no regular file, and not read")
     try:
         if isinstance(settings, HttpSourceSettings):
             return _service(settings)
@@ -65,6 +58,10 @@ def _look(settings: AccountSourceSettings) -> Finding:
 
 
 def _service(settings: HttpSourceSettings) -> Finding:
+    if is_special(settings.ca_file):
+        return skipped(
+            _CHECK, f"{settings.name}: {settings.ca_file} is no regular file, and not read"
+        )
     settings.check_ca_file()
     settings.signing_key()
     url = urlsplit(settings.url)

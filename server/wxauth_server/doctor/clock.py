@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Iterator
 
+from wxauth_server.doctor.database_state import database_state
 from wxauth_server.doctor.findings import (
     Check,
     Finding,
@@ -14,7 +15,8 @@ from wxauth_server.doctor.findings import (
     skipped,
     warning,
 )
-from wxauth_server.store.inspection import Inspection, InspectionFailed, inspected
+from wxauth_server.store.inspection import InspectionFailed
+from wxauth_server.store.interface import Transaction
 
 #: Off by more, user data is refused by its watermark (wechat.user_data_max_age_s begins at
 #: 10 s), and sessions and certificates end at another time than they say.
@@ -27,8 +29,10 @@ _SET_IT = "let chronyd, systemd-timesyncd or the hypervisor keep the clock: time
 
 def check_clock(installation: Installation) -> Iterator[Finding]:
     try:
-        with inspected(installation.directory) as inspection:
-            newest_ms = _newest_ms(inspection)
+        with database_state(installation) as state:
+            newest_ms = _newest_ms(state)
+            if installation.configuration.store.is_postgresql:
+                yield _against_server(installation, state)
     except InspectionFailed:
         yield skipped(Check.CLOCK_DATABASE, "there is no database that can be read")
         return
@@ -69,11 +73,29 @@ def compare(before_ms: int, after_ms: int, date: str) -> Finding:
     return warning(Check.CLOCK_WECHAT, what, _SET_IT)
 
 
-def _newest_ms(inspection: Inspection) -> int:
+def _against_server(installation: Installation, state: Transaction) -> Finding:
+    """Servers that share a database have to agree on the time; it stands for the others."""
+    before_ms = installation.clock.now_ms()
+    [(theirs_ms,)] = state.execute("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint")
+    after_ms = installation.clock.now_ms()
+    ahead_s = max(0, before_ms - theirs_ms) / 1000
+    behind_s = max(0, theirs_ms - after_ms) / 1000
+    if max(ahead_s, behind_s) <= NOTABLY_OFF_S:
+        return ok(Check.CLOCK_DATABASE, "the clock agrees with the PostgreSQL server's")
+    direction = "ahead of" if ahead_s else "behind"
+    return problem(
+        Check.CLOCK_DATABASE,
+        f"the clock is {_span(max(ahead_s, behind_s))} {direction} the PostgreSQL server's: "
+        "where several servers share it, sessions and waits end at another time with each",
+        f"{_SET_IT}, here and there",
+    )
+
+
+def _newest_ms(state: Transaction) -> int:
     # By an index and by the key: neither looks at every row.
     rows = [
-        *inspection.execute("SELECT MAX(login_at) FROM sessions"),
-        *inspection.execute("SELECT at FROM audit_events ORDER BY id DESC LIMIT 1"),
+        *state.execute("SELECT MAX(login_at) FROM sessions"),
+        *state.execute("SELECT at FROM audit_events ORDER BY id DESC LIMIT 1"),
     ]
     return max((int(newest) for (newest,) in rows if newest is not None), default=0)
 

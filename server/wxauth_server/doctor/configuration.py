@@ -13,10 +13,8 @@ from wxauth_server.doctor.findings import (
     Installation,
     ok,
     problem,
-    skipped,
     warning,
 )
-from wxauth_server.doctor.special_files import is_special
 from wxauth_server.secret_files import secrets_open_to_others
 from wxauth_server.settings import ConfigurationError
 from wxauth_server.transport_security import (
@@ -84,12 +82,6 @@ def _apps(configuration: Configuration) -> Iterator[Finding]:
         )
         return
     for settings in configuration.apps:
-        if is_special(settings.app_secret_file):
-            yield skipped(
-                Check.CONFIGURATION_APPS,
-                f"{settings.app_id}: {settings.app_secret_file} is no regular file, and not read",
-            )
-            continue
         try:
             settings.app()
         except ConfigurationError as error:

@@ -16,6 +16,7 @@ from wxauth_server.doctor.findings import (
     skipped,
     warning,
 )
+from wxauth_server.doctor.postgresql import check_postgresql
 from wxauth_server.server_lock import LOCK_NAME
 from wxauth_server.store.inspection import (
     SHM_SUFFIX,
@@ -43,6 +44,10 @@ _RESTORE = "put back the last good copy (docs/operations.md, Restore)"
 
 def check_database(installation: Installation) -> Iterator[Finding]:
     directory = installation.directory
+    if installation.configuration.store.is_postgresql:
+        yield from check_postgresql(installation)
+        yield _server(directory)
+        return
     path = directory / DATABASE_NAME
     try:
         path.stat()

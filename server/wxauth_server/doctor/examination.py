@@ -60,7 +60,7 @@ def examine(
     `Installation`. A check that fails by itself is a problem too.
     """
     try:
-        installation = Installation(load(), clock, options)
+        installation = Installation(load(), clock, options, offline)
     except ConfigurationError as error:
         rest = (one for one in _SUBJECTS if one.about is not Check.CONFIGURATION_FILE)
         why = "the configuration cannot be used"

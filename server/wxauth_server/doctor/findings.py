@@ -46,7 +46,15 @@ class Check(StrEnum):
     KEYRING_NEEDED = "keyring.needed"
     KEYRING_PLACE = "keyring.place"
     DATABASE_FILE = "database.file"
+    DATABASE_CONNECTION = "database.connection"
+    DATABASE_TLS = "database.tls"
+    DATABASE_VERSION = "database.version"
+    DATABASE_RECOVERY = "database.recovery"
+    DATABASE_DURABILITY = "database.durability"
+    DATABASE_ENCODING = "database.encoding"
+    DATABASE_CONNECTIONS = "database.connections"
     DATABASE_SCHEMA = "database.schema"
+    DATABASE_PRIVILEGES = "database.privileges"
     DATABASE_CONTENT = "database.content"
     DATABASE_MODES = "database.modes"
     DATABASE_SPACE = "database.space"
@@ -95,6 +103,8 @@ class Installation:
     #: --config and --data as they were given, in the words of a shell: other commands need
     #: them too. A command that is advised begins with `wxauth` and ends with these.
     options: str = ""
+    #: Nothing is connected to.
+    offline: bool = False
 
     def command(self, words: str) -> str:
         """`wxauth …` for this installation and no other."""

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from wxauth_server.doctor.database_state import database_state
 from wxauth_server.doctor.findings import (
     Check,
     Finding,
@@ -17,7 +18,7 @@ from wxauth_server.doctor.findings import (
     warning,
 )
 from wxauth_server.keyring import KeyRing, KeyRingUnusable, Purpose, State, load_keyring
-from wxauth_server.store.inspection import InspectionFailed, inspected
+from wxauth_server.store.inspection import InspectionFailed
 from wxauth_server.store.keys import noted_keys
 from wxauth_server.store.opening import refuse_wrong_keys
 from wxauth_server.store.sqlite import DATABASE_NAME
@@ -44,7 +45,14 @@ def _unusable(installation: Installation, path: Path, what: str) -> Finding:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.exists(installation.directory / DATABASE_NAME):
+        if installation.configuration.store.is_postgresql:
+            return problem(
+                Check.KEYRING_FILE,
+                f"{path} does not exist",
+                f"{_PUT_BACK}: the one of another server; if there was none, "
+                f"{installation.command('keys init')}",
+            )
+        if _has_database(installation):
             return problem(
                 Check.KEYRING_FILE,
                 f"{path} does not exist, but the database does",
@@ -95,11 +103,11 @@ def _waiting(installation: Installation, ring: KeyRing) -> Iterator[Finding]:
 
 
 def _needed(installation: Installation, ring: KeyRing) -> Finding:
-    if not os.path.exists(installation.directory / DATABASE_NAME):
+    if not _has_database(installation):
         return skipped(Check.KEYRING_NEEDED, "there is no database yet")
     try:
-        with inspected(installation.directory) as inspection:
-            refuse_wrong_keys(noted_keys(inspection), ring)
+        with database_state(installation) as state:
+            refuse_wrong_keys(noted_keys(state), ring)
     except InspectionFailed:
         return skipped(Check.KEYRING_NEEDED, "the database cannot be read")
     except KeyRingUnusable as error:
@@ -107,8 +115,17 @@ def _needed(installation: Installation, ring: KeyRing) -> Finding:
     return ok(Check.KEYRING_NEEDED, "the key ring has every key that the database needs")
 
 
+def _has_database(installation: Installation) -> bool:
+    """True for PostgreSQL, which is made apart from us."""
+    return installation.configuration.store.is_postgresql or os.path.exists(
+        installation.directory / DATABASE_NAME
+    )
+
+
 def _place(installation: Installation, path: Path) -> Finding:
-    apart = os.path.dirname(os.path.realpath(path)) != os.path.realpath(installation.directory)
+    apart = installation.configuration.store.is_postgresql or (
+        os.path.dirname(os.path.realpath(path)) != os.path.realpath(installation.directory)
+    )
     return ok(
         Check.KEYRING_PLACE,
         "the key ring is apart from the database"

@@ -19,7 +19,6 @@ from wxauth_server.doctor.findings import (
     skipped,
     warning,
 )
-from wxauth_server.doctor.special_files import is_special
 from wxauth_server.outbound.transport import Answer, Failure, Transport
 from wxauth_server.settings import ConfigurationError
 from wxauth_server.wechat.answers import Errcode, Fields, Nonsense, NoResult, read_fields
@@ -62,8 +61,7 @@ _REFUSALS = {
 def check_wechat(installation: Installation) -> Iterator[Finding]:
     configuration = installation.configuration
     try:
-        special = any(is_special(app.app_secret_file) for app in configuration.apps)
-        apps = () if special else configuration.served_apps()
+        apps = configuration.served_apps()
     except ConfigurationError:
         apps = ()
     if not apps:

@@ -36,6 +36,7 @@ _ADMINISTRATION = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 ROLES: Mapping[str, frozenset[Role]] = {
     "/wxauth.v1.AuthService/Login": _GATEWAY,
     "/wxauth.v1.AuthService/ValidateSession": _WHO_VALIDATES,
+    "/wxauth.v1.AuthService/BatchValidateSessions": _WHO_VALIDATES,
     "/wxauth.v1.AuthService/Unbind": _GATEWAY,
     "/wxauth.v1.AuthService/Logout": _GATEWAY,
     "/wxauth.v1.AuthService/ListSessions": _GATEWAY,

@@ -53,6 +53,7 @@ LEAST_TIME_S: Mapping[str, float] = {
     "/wxauth.v1.AuthService/RevokeSession": 0.020,
     "/wxauth.v1.AuthService/DeleteAccount": 0.020,
     "/wxauth.v1.AuthService/ValidateSession": 0.002,
+    "/wxauth.v1.AuthService/BatchValidateSessions": 0.002,
     "/wxauth.v1.WeChatService/DecryptUserData": 0.002,
     "/wxauth.v1.WeChatService/VerifyUserData": 0.002,
     "/wxauth.v1.WeChatService/GetPhoneNumber": 0.020,
@@ -183,7 +184,8 @@ def _guard_unary(
             request = parse(await arrivals.message(context))
             if least_time_s and _time_left_s(context) < least_time_s:
                 raise DeadlineTooShort
-            return serialize(await method(request, context))
+            answer = await method(request, context)
+            return answer if isinstance(answer, bytes) else serialize(answer)
         except BaseException as error:  # noqa: BLE001 - the outermost handler
             await _end(context, error)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from wxauth_server.store.accounts import AccountRecord
 from wxauth_server.store.interface import Row, Transaction
+from wxauth_server.store.sessions import NOT_ENDED
 
 
 class AccountEntry(NamedTuple):
@@ -57,10 +58,10 @@ def update_username(
         names | {"username_key": username_key},
     )
     tx.execute(
-        """
+        f"""
         UPDATE sessions SET username = :username
-        WHERE account_source = :source AND account_id = :id AND ended_at IS NULL
-        """,
+        WHERE account_source = :source AND account_id = :id AND {NOT_ENDED}
+        """,  # noqa: S608
         names,
     )
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wxauth_server.apps import App
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import SESSION_COLUMNS, SessionRecord
+from wxauth_server.store.sessions import NOT_ENDED, SESSION_COLUMNS, SessionRecord
 
 
 class SessionEntry(NamedTuple):
@@ -72,7 +72,7 @@ def list_session_entries(
     rows = tx.execute(
         f"""
         WITH looked_at AS (SELECT * FROM sessions {behind} LIMIT :looked_at)
-        SELECT {SESSION_COLUMNS}, client_address, client_device FROM looked_at
+        SELECT {SESSION_COLUMNS}, client_address, client_device FROM looked_at AS sessions
         WHERE {wanted} ORDER BY login_at DESC, handle LIMIT :limit
         """,  # noqa: S608
         parameters,
@@ -106,5 +106,5 @@ def _wanted(
             parameters[f"app{number}"] = app.app_id
             parameters[f"idle_since{number}"] = now_ms - app.limits.idle_ms
             parameters[f"since{number}"] = now_ms - app.limits.absolute_ms
-        conditions.append(f"ended_at IS NULL AND ({' OR '.join(alternatives)})")
+        conditions.append(f"{NOT_ENDED} AND ({' OR '.join(alternatives)})")
     return " AND ".join(conditions), parameters

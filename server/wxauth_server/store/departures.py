@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import NOT_ENDED
 
 
 class Departure(NamedTuple):
@@ -157,7 +158,7 @@ def personal_sessions(
     rows = tx.execute(
         f"""
         SELECT {", ".join(PersonalSession._fields)} FROM sessions
-        WHERE {_OF_ACCOUNT} AND ended_at IS NOT NULL AND openid NOT LIKE :pseudonyms
+        WHERE {_OF_ACCOUNT} AND NOT ({NOT_ENDED}) AND openid NOT LIKE :pseudonyms
         LIMIT :limit
         """,  # noqa: S608
         {

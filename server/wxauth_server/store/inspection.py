@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wxauth_server.store.interface import Row
+from wxauth_server.store.revocation_log import Revocation
 from wxauth_server.store.sqlite import BUSY_TIMEOUT_MS, DATABASE_NAME
 from wxauth_server.store.sqlite_errors import failures_as
 
@@ -36,6 +37,7 @@ class Inspection:
         self._connection = connection
         self._wal = wal
         self._immutable = immutable
+        self.revocations: list[Revocation] = []
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
         with failures_as(InspectionFailed):

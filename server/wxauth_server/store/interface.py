@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from wxauth_server.store.revocation_log import Revocation
     from wxauth_server.store.sessions import SessionRecord
 
 T = TypeVar("T")
@@ -19,6 +20,10 @@ Row = tuple[Any, ...]
 
 class Transaction(Protocol):
     """One transaction of an engine. Valid only inside the work it is handed to."""
+
+    #: Sessions that the work ends are noted here, and `Store.write` appends them to the
+    #: revocation log at its end (revocation_log.run_and_append). Empty at first.
+    revocations: list[Revocation]
 
     def execute(self, sql: str, parameters: Mapping[str, object] = ...) -> Sequence[Row]:
         """Run one statement with `:name` parameters; the rows it selects or returns.
@@ -46,6 +51,9 @@ class Store(Protocol):
         must have no effect but its statements. When this raises StoreUnavailable
         the transaction may nevertheless have been committed, so every write must
         be safe to repeat.
+
+        What the work noted in `tx.revocations` is appended to the revocation log, as the
+        last statements of the transaction.
         """
         ...
 

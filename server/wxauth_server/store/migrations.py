@@ -298,8 +298,9 @@ _REVOCATION_LOG = Migration(
         )
         """,
         "CREATE INDEX revocations_by_age ON revocations (logged_at)",
-        # The position of the newest entry, and a random id that no other database
-        # has: a position means nothing without it.
+        # The position of the newest entry, 0 where the database itself numbers entries
+        # (PostgreSQL), and a random id that no other database has: a position means
+        # nothing without it.
         """
         CREATE TABLE revocation_log (
           one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -307,8 +308,8 @@ _REVOCATION_LOG = Migration(
           position BIGINT NOT NULL
         )
         """,
-        # Sessions of an app, of all apps if app_id is empty, that began by a time are
-        # ended, whether their rows say so yet or not.
+        # Sessions of an app that began by a time are ended, whether their rows say so yet
+        # or not.
         """
         CREATE TABLE sessions_valid_after (
           app_id TEXT NOT NULL PRIMARY KEY,

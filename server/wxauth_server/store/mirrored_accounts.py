@@ -7,6 +7,7 @@ username_key: how names compare, and who has which, is their source's affair.
 from __future__ import annotations
 
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import NOT_ENDED
 
 
 def note_account(tx: Transaction, source: str, account_id: str, *, now_ms: int) -> None:
@@ -63,12 +64,12 @@ def mirror_account(
     )
     if changed:
         tx.execute(
-            """
+            f"""
             UPDATE sessions SET
               username = COALESCE(:username, username),
               display_name = COALESCE(:display_name, display_name)
-            WHERE account_source = :source AND account_id = :id AND ended_at IS NULL
-            """,
+            WHERE account_source = :source AND account_id = :id AND {NOT_ENDED}
+            """,  # noqa: S608
             names,
         )
     return not tx.execute(

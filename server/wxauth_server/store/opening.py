@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from wxauth_server.config import Configuration
 from wxauth_server.keyring import KeyRing, KeyRingUnusable, Purpose, load_keyring
-from wxauth_server.store.interface import Store, Transaction
+from wxauth_server.store.interface import Store, StoreUnusable, Transaction
 from wxauth_server.store.keys import KeyInUse, note_key_in_use, noted_keys
+from wxauth_server.store.settings import StoreSettings
 from wxauth_server.store.sqlite import DATABASE_NAME, SQLiteStore
 
 #: What rows are read with. What `digest` keys make is never read back.
 _USED_BY_ROWS = (Purpose.PEPPER, Purpose.SEAL)
 
 
-def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
-    """The database and the key ring that goes with it.
+#: Connections of a command: it does one thing at a time.
+COMMAND_CONNECTIONS = 4
+#: How long a statement of a command may take: some read whole tables, and nobody waits
+#: for a command but the operator.
+COMMAND_PATIENCE_S = 60.0
+
+
+def open_database(settings: StoreSettings, *, connections: int | None = None) -> Store:
+    """The database, without the key ring; a server's has so many `connections` at most.
+
+    Without them it is for a command, which has COMMAND_CONNECTIONS and COMMAND_PATIENCE_S.
+    An SQLite database is made where there is none. Raises: StoreUnusable, StoreTooNew.
+    """
+    if not settings.is_postgresql:
+        return SQLiteStore(settings.directory)
+    require_driver()
+    from wxauth_server.store.postgresql import PostgreSQLStore
+
+    url = settings.database_url()
+    if connections is not None:
+        return PostgreSQLStore(url, connections=connections)
+    return PostgreSQLStore(url, connections=COMMAND_CONNECTIONS, patience_s=COMMAND_PATIENCE_S)
+
+
+def require_driver() -> None:
+    """Raises: StoreUnusable when PostgreSQL's driver is missing; it is another extra.
+
+    What needs it is imported after this, and by nobody else: it takes time to load.
+    """
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        raise StoreUnusable(
+            "the driver of PostgreSQL is not installed: install wxauth with its extra [postgresql]"
+        )
+
+
+def open_store(
+    configuration: Configuration, *, connections: int | None = None
+) -> tuple[Store, KeyRing]:
+    """The database, as by `open_database`, and the key ring that goes with it.
 
     Notes in the database which keys are active, so that no server begins without
     them. Raises: KeyRingUnusable, also when a purpose has no active key, when rows
     need a key that the ring lacks or has another secret for; StoreUnusable,
     StoreTooNew, StoreUnavailable.
     """
-    database = configuration.store.directory / DATABASE_NAME
-    if not configuration.keyring_file.exists() and database.exists():
-        raise KeyRingUnusable(
-            f"{configuration.keyring_file} does not exist, but the database {database} does: "
-            "put back the key ring that was in use with it, or run wxauth keys init if none was"
-        )
+    _refuse_missing_ring(configuration)
     keyring = load_keyring(configuration.keyring_file)
     try:
         keyring.require_complete()
     except KeyRingUnusable as error:
         raise KeyRingUnusable(f"{configuration.keyring_file}: {error}") from None
-    store = SQLiteStore(configuration.store.directory)
+    store = open_database(configuration.store, connections=connections)
     try:
         refuse_wrong_keys(store.read(noted_keys), keyring)
         _note_keys(store, keyring)
@@ -39,6 +74,18 @@ def open_store(configuration: Configuration) -> tuple[SQLiteStore, KeyRing]:
         store.close()
         raise
     return store, keyring
+
+
+def _refuse_missing_ring(configuration: Configuration) -> None:
+    """Raises: KeyRingUnusable where a database was in use with a ring that is gone."""
+    if configuration.keyring_file.exists():
+        return
+    store = configuration.store
+    if store.is_postgresql or (store.directory / DATABASE_NAME).exists():
+        raise KeyRingUnusable(
+            f"{configuration.keyring_file} does not exist, but the database {store.place} does: "
+            "put back the key ring that was in use with it, or run wxauth keys init if none was"
+        )
 
 
 def refuse_wrong_keys(needed: list[KeyInUse], keyring: KeyRing) -> None:

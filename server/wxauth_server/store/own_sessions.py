@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wxauth_server.store.interface import Transaction
-from wxauth_server.store.sessions import SESSION_COLUMNS, SessionRecord
+from wxauth_server.store.sessions import NOT_ENDED, SESSION_COLUMNS, SessionRecord
 
 
 class OwnSessionRecord(NamedTuple):
@@ -35,7 +35,7 @@ def list_own_sessions(
         f"""
         SELECT {", ".join(OwnSessionRecord._fields)} FROM sessions
         WHERE account_source = :source AND account_id = :account_id AND app_id = :app_id
-          AND ended_at IS NULL
+          AND {NOT_ENDED}
           AND last_seen_at > :now - :idle AND login_at > :now - :absolute
         ORDER BY login_at DESC, handle LIMIT :limit
         """,  # noqa: S608
@@ -57,7 +57,7 @@ def sessions_not_ended(tx: Transaction, account: tuple[str, str]) -> list[Sessio
     rows = tx.execute(
         f"""
         SELECT {SESSION_COLUMNS} FROM sessions
-        WHERE account_source = :source AND account_id = :account_id AND ended_at IS NULL
+        WHERE account_source = :source AND account_id = :account_id AND {NOT_ENDED}
         """,  # noqa: S608
         {"source": account[0], "account_id": account[1]},
     )

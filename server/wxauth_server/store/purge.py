@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from wxauth_server.store.ended_sessions import mark_some_ended
 from wxauth_server.store.interface import Transaction
 
 
@@ -68,3 +69,50 @@ def forget_events(tx: Transaction, *, before_ms: int, limit: int) -> int:
             {"before": before_ms, "limit": limit},
         )
     )
+
+
+def forget_revocations(tx: Transaction, *, before_ms: int, limit: int) -> int:
+    """Delete entries of the revocation log from before a time; how many they were.
+
+    The newest one stays: it says how far the log goes.
+    """
+    return len(
+        tx.execute(
+            """
+            DELETE FROM revocations WHERE position IN (
+              SELECT position FROM revocations WHERE logged_at < :before
+                AND position < (SELECT MAX(position) FROM revocations)
+              ORDER BY logged_at LIMIT :limit
+            )
+            RETURNING position
+            """,
+            {"before": before_ms, "limit": limit},
+        )
+    )
+
+
+def apps_with_ended_sessions(tx: Transaction, *, now_ms: int, left_ms: int) -> list[str]:
+    """Apps whose sessions were ended all at once, over `left_ms` ago, and may not say so yet.
+
+    Or as far ahead of now, by a clock that was set back since; less is how the clocks
+    of several servers differ.
+    """
+    rows = tx.execute(
+        """
+        SELECT app_id FROM sessions_valid_after
+        WHERE ABS(ended_at - :now) > :left ORDER BY app_id
+        """,
+        {"now": now_ms, "left": left_ms},
+    )
+    return [app_id for (app_id,) in rows]
+
+
+def finish_end_of_app(tx: Transaction, app_id: str, *, limit: int) -> int:
+    """Have the rows of sessions that ended with their app say so; how many.
+
+    When all do, what ended them is forgotten: it would end logins of a clock that is slow.
+    """
+    marked = len(mark_some_ended(tx, app_id, limit=limit))
+    if marked < limit:
+        tx.execute("DELETE FROM sessions_valid_after WHERE app_id = :app_id", {"app_id": app_id})
+    return marked

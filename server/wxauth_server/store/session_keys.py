@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wxauth_server.store.interface import Transaction
+from wxauth_server.store.sessions import NOT_ENDED
 
-_LIVE = """
+_LIVE = f"""
   SELECT 1 FROM sessions
   WHERE sessions.app_id = bindings.app_id AND sessions.openid = bindings.openid
-    AND ended_at IS NULL AND last_seen_at > :now - :idle AND login_at > :now - :absolute
-"""
+    AND {NOT_ENDED} AND last_seen_at > :now - :idle AND login_at > :now - :absolute
+"""  # noqa: S608
 
 
 def renew_session_key(

@@ -75,8 +75,34 @@ class SessionRecord(NamedTuple):
         )
 
 
-#: What makes a SessionRecord, in its order.
-SESSION_COLUMNS = ", ".join(SessionRecord._fields)
+#: What makes a SessionRecord of a row, in its order: what is stored.
+STORED_COLUMNS = ", ".join(SessionRecord._fields)
+
+
+def _stored_or_of_app(column: str, column_of_app: str) -> str:
+    of_app = (
+        f"SELECT ended.{column_of_app} FROM sessions_valid_after AS ended"  # noqa: S608 - constants
+        " WHERE ended.app_id = sessions.app_id AND ended.login_by >= sessions.login_at"
+    )
+    return f"COALESCE(sessions.{column}, ({of_app}))"
+
+
+#: What makes a SessionRecord in a SELECT from `sessions`, in its order. A session that is
+#: ended by a row of sessions_valid_after comes as ended: its own row may not say so yet.
+#: Looked up by key, once for each of the two columns: a tenth more of the read (measured).
+SESSION_COLUMNS = STORED_COLUMNS.replace(
+    "ended_at, ended_cause",
+    f"{_stored_or_of_app('ended_at', 'ended_at')}, {_stored_or_of_app('ended_cause', 'cause')}",
+)
+
+#: Nobody has ended the session, neither it alone nor with others; it may have expired. For
+#: statements about `sessions`. Whatever asks this asks it with these words.
+NOT_ENDED = """
+  sessions.ended_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM sessions_valid_after AS ended
+    WHERE ended.app_id = sessions.app_id AND ended.login_by >= sessions.login_at
+  )
+"""
 
 
 def read_session(tx: Transaction, digest: bytes) -> SessionRecord | None:
@@ -103,9 +129,9 @@ def insert_session(
     return bool(
         tx.execute(
             f"""
-            INSERT INTO sessions ({SESSION_COLUMNS},
+            INSERT INTO sessions ({STORED_COLUMNS},
               client_address, client_user_agent, client_device)
-            VALUES (:{SESSION_COLUMNS.replace(", ", ", :")},
+            VALUES (:{STORED_COLUMNS.replace(", ", ", :")},
               NULLIF(:address, ''), NULLIF(:user_agent, ''), NULLIF(:device, ''))
             ON CONFLICT (digest) DO NOTHING RETURNING handle
             """,  # noqa: S608
@@ -122,100 +148,13 @@ def insert_session(
 def update_unionid(tx: Transaction, app_id: str, openid: str, unionid: str) -> None:
     """Tell the sessions of a WeChat user the unionid that appeared or changed."""
     tx.execute(
-        """
+        f"""
         UPDATE sessions SET unionid = :unionid
-        WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
+        WHERE app_id = :app_id AND openid = :openid AND {NOT_ENDED}
           AND (unionid IS NULL OR unionid <> :unionid)
-        """,
+        """,  # noqa: S608
         {"app_id": app_id, "openid": openid, "unionid": unionid},
     )
-
-
-def end_surplus_sessions(
-    tx: Transaction,
-    *,
-    app_id: str,
-    openid: str,
-    newest_digest: bytes,
-    keep: int,
-    idle_ms: int,
-    absolute_ms: int,
-    now_ms: int,
-) -> list[str]:
-    """End the oldest logins beyond `keep` live sessions of a WeChat user; their handles.
-
-    Live as of now; the one that `newest_digest` names always stays.
-    """
-    rows = tx.execute(
-        """
-        UPDATE sessions SET ended_at = :now, ended_cause = :cause
-        WHERE digest IN (
-          SELECT digest FROM sessions
-          WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
-            AND last_seen_at > :now - :idle AND login_at > :now - :absolute
-          ORDER BY CASE WHEN digest = :newest THEN 0 ELSE 1 END, login_at DESC, handle
-          LIMIT 1000000 OFFSET :keep
-        )
-        RETURNING handle
-        """,
-        {
-            "app_id": app_id,
-            "openid": openid,
-            "newest": newest_digest,
-            "keep": keep,
-            "idle": idle_ms,
-            "absolute": absolute_ms,
-            "now": now_ms,
-            "cause": Cause.REPLACED.value,
-        },
-    )
-    return [handle for (handle,) in rows]
-
-
-def end_session(tx: Transaction, digest: bytes, cause: Cause, *, now_ms: int) -> bool:
-    """End one session; False if it was ended before."""
-    return bool(
-        tx.execute(
-            """
-            UPDATE sessions SET ended_at = :now, ended_cause = :cause
-            WHERE digest = :digest AND ended_at IS NULL RETURNING handle
-            """,
-            {"digest": digest, "cause": cause.value, "now": now_ms},
-        )
-    )
-
-
-def end_sessions_of_wechat_user(
-    tx: Transaction, app_id: str, openid: str, cause: Cause, *, now_ms: int
-) -> list[SessionRecord]:
-    """End every session of a WeChat user in an app; those that had not been ended before.
-
-    Some of them may have been past their limits.
-    """
-    rows = tx.execute(
-        f"""
-        UPDATE sessions SET ended_at = :now, ended_cause = :cause
-        WHERE app_id = :app_id AND openid = :openid AND ended_at IS NULL
-        RETURNING {SESSION_COLUMNS}
-        """,  # noqa: S608
-        {"app_id": app_id, "openid": openid, "cause": cause.value, "now": now_ms},
-    )
-    return [SessionRecord._make(row) for row in rows]
-
-
-def end_sessions_of_account(
-    tx: Transaction, account: tuple[str, str], cause: Cause, *, now_ms: int
-) -> int:
-    """End every session of an account in all apps; how many had not been ended before."""
-    rows = tx.execute(
-        """
-        UPDATE sessions SET ended_at = :now, ended_cause = :cause
-        WHERE account_source = :source AND account_id = :account_id AND ended_at IS NULL
-        RETURNING handle
-        """,
-        {"source": account[0], "account_id": account[1], "cause": cause.value, "now": now_ms},
-    )
-    return len(rows)
 
 
 def touch_sessions(tx: Transaction, seen: Iterable[tuple[bytes, int, int]]) -> None:
@@ -225,10 +164,10 @@ def touch_sessions(tx: Transaction, seen: Iterable[tuple[bytes, int, int]]) -> N
     """
     for digest, seen_at, idle_ms in seen:
         tx.execute(
-            """
+            f"""
             UPDATE sessions SET last_seen_at = :seen_at
-            WHERE digest = :digest AND last_seen_at < :seen_at AND ended_at IS NULL
+            WHERE digest = :digest AND last_seen_at < :seen_at AND {NOT_ENDED}
               AND last_seen_at + :idle > :seen_at
-            """,
+            """,  # noqa: S608
             {"digest": digest, "seen_at": seen_at, "idle": idle_ms},
         )

@@ -39,17 +39,20 @@ def reserve_attempt(
     `lapse_ms` ago and never ended count as failures of then; so do those that were
     begun later than now, since the clock was set back.
     """
-    lapsed = "(reserved_at < :now - :lapse OR reserved_at > :now + :lapse)"
+    # With the table's name, since the row that was not inserted has the same columns.
+    at = "throttles.reserved_at"
+    lapsed = f"({at} < :now - :lapse OR {at} > :now + :lapse)"
     [row] = tx.execute(
         f"""
         INSERT INTO throttles (name, app_id, openid, {_COLUMNS})
         VALUES (:name, :app_id, :openid, 0, 1, :now, 0)
         ON CONFLICT (name, app_id, openid) DO UPDATE SET
           failures =
-            CASE WHEN failed_at < :now - :forget THEN 0 ELSE failures END
-            + CASE WHEN {lapsed} THEN pending ELSE 0 END,
-          failed_at = CASE WHEN {lapsed} AND pending > 0 THEN reserved_at ELSE failed_at END,
-          pending = CASE WHEN {lapsed} THEN 0 ELSE pending END + 1,
+            CASE WHEN throttles.failed_at < :now - :forget THEN 0 ELSE throttles.failures END
+            + CASE WHEN {lapsed} THEN throttles.pending ELSE 0 END,
+          failed_at =
+            CASE WHEN {lapsed} AND throttles.pending > 0 THEN {at} ELSE throttles.failed_at END,
+          pending = CASE WHEN {lapsed} THEN 0 ELSE throttles.pending END + 1,
           reserved_at = :now
         RETURNING {_COLUMNS}
         """,  # noqa: S608
@@ -64,11 +67,11 @@ def end_attempt(tx: Transaction, key: ThrottleKey, *, failed_at: int | None) -> 
         f"""
         UPDATE throttles SET
           pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END,
-          failures = failures + CASE WHEN :failed_at IS NULL THEN 0 ELSE 1 END,
+          failures = failures + :failed,
           failed_at = COALESCE(:failed_at, failed_at)
         WHERE {_KEY} RETURNING failures
         """,  # noqa: S608
-        key._asdict() | {"failed_at": failed_at},
+        key._asdict() | {"failed": int(failed_at is not None), "failed_at": failed_at},
     )
     failures: int = rows[0][0] if rows else 0
     return failures

@@ -10,8 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from wxauth_client.file_watch import FileUnusable
 from wxauth_client.target import is_loopback
 from wxauth_server.accounts.sources.source_settings import SourceName, SourceSettingsRefused
+from wxauth_server.secret_reading import read_secret
 
 # Nothing that HTTP libraries spell in two ways: the path is part of what is signed.
 _URL = re.compile(
@@ -80,11 +82,9 @@ class HttpSourceSettings(BaseModel):
         if self.key is not None:
             return self.key.get_secret_value().encode()
         try:
-            key = self.key_file.read_text("utf-8").strip() if self.key_file else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._refused(
-                "key_file", f"{self.key_file} cannot be read ({type(error).__name__})"
-            ) from None
+            key = read_secret(self.key_file) if self.key_file else ""
+        except FileUnusable as problem:
+            raise self._refused("key_file", str(problem)) from None
         if not _KEY.fullmatch(key):
             raise self._refused(
                 "key_file",

@@ -16,7 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from wxauth_client.file_watch import FileUnusable
 from wxauth_server.accounts.sources.source_settings import SourceName, SourceSettingsRefused
+from wxauth_server.secret_reading import read_secret
 
 #: The one parameter of each statement.
 _PARAMETERS = {"verify_query": "username", "get_query": "id", "deleted_statement": "id"}
@@ -85,11 +87,9 @@ class SqlSourceSettings(BaseModel):
         if self.url is not None:
             return self.url.get_secret_value()
         try:
-            return self.url_file.read_text("utf-8").strip() if self.url_file else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise self.refused(
-                "url_file", f"{self.url_file} cannot be read ({type(error).__name__})"
-            ) from None
+            return read_secret(self.url_file) if self.url_file else ""
+        except FileUnusable as problem:
+            raise self.refused("url_file", str(problem)) from None
 
     def refused(self, key: str, problem: str) -> SourceSettingsRefused:
         """The refusal of these settings for what is wrong with `key`. Never says its value."""
