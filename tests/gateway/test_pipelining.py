@@ -26,12 +26,17 @@ def go_on(server: ScriptedServer) -> Iterator[threading.Event]:
     """No logout is answered before."""
     event = threading.Event()
 
+    arrived = threading.Event()
+
     def slow(_request: object, _context: object) -> pb.LogoutResponse:
+        arrived.set()
         assert event.wait(PATIENCE_S)
         return pb.LogoutResponse()
 
     server.answers["Logout"] = slow
     yield event
+    # Also when its client has gone: it must not arrive in the next test.
+    assert arrived.wait(PATIENCE_S)
     event.set()
 
 

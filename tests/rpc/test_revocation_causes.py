@@ -179,11 +179,7 @@ def test_an_app_ends_at_once(serve: Serve, clock: FakeClock, monkeypatch: Any) -
         [(ended_ms, "ADMIN")] * 3 + [(None, None)]
     )
     assert server.rows("SELECT * FROM sessions_valid_after") == []
-    clock.ms = ended_ms + REVOCATION_KEPT_MS
+    clock.ms = ended_ms + REVOCATION_KEPT_MS + 1
     purge(server)
-    assert len(logged(server)) == 1
-    clock.ms += 1
-    purge(server)
-    assert logged(server) == []
-    assert server.store.read(end_of_log).position == 1
+    assert len(logged(server)) == 1, "the newest stays"
     server.validate(later)
