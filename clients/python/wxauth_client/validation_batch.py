@@ -81,13 +81,15 @@ class ValidationBatch:
 
     def _part(self, places: list[int]) -> Part:
         session_ids = [self._session_ids[place] for place in places]
+        left_s = self._end - time.monotonic()
         call: _Call = Call(
             encodable(
                 lambda: pb.BatchValidateSessionsRequest(
                     session_ids=session_ids, app_id=self._app_id
                 )
             ),
-            self._end - time.monotonic(),
+            # gRPC sends a call whose time is up by less than a millisecond.
+            left_s if left_s > 0 else -1.0,
             lambda answer: read_validations(answer, len(places)),
             raise_failure,
         )
